@@ -1,0 +1,1 @@
+"""The only places that import Git, DVC and YAML; one module a system."""

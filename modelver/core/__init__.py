@@ -1,0 +1,1 @@
+"""Pure rules: names, versions, refs, sidecar, manifests, diff, bump. No I/O."""

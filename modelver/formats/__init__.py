@@ -1,0 +1,1 @@
+"""Model file formats: read structure, split and join tensors, digest."""

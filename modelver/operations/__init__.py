@@ -1,0 +1,1 @@
+"""One module a verb: gathers, asks core, acts through the adapters."""
