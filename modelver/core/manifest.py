@@ -80,14 +80,11 @@ def load_tensors(data: bytes, where: str = "tensors.jsonl") -> list[TensorEntry]
     entries = []
     for number, item in _lines(data, where):
         try:
-            shape = tuple(item["shape"])
-            if not all(type(n) is int and n >= 0 for n in shape):
-                raise TypeError("shape holds something other than sizes")
             entries.append(
                 TensorEntry(
                     name=_text(item["name"]),
                     dtype=_text(item["dtype"]),
-                    shape=shape,
+                    shape=_shape(item["shape"]),
                     bytes=_size(item["bytes"]),
                     sha256=_hex(item["sha256"], 64),
                     l2=_number(item.get("l2")),
@@ -114,9 +111,7 @@ def load_files(data: bytes, where: str = "files.jsonl") -> list[FileEntry]:
         try:
             path = _text(item["path"])
             check_relative_path(path)
-            entries.append(
-                FileEntry(path, _size(item["bytes"]), _hex(item["md5"], 32), _hex(item["sha256"], 64))
-            )
+            entries.append(FileEntry(path, _size(item["bytes"]), _hex(item["md5"], 32), _hex(item["sha256"], 64)))
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"{where}, line {number}: {_why(error)}") from None
     return entries
@@ -125,7 +120,7 @@ def load_files(data: bytes, where: str = "files.jsonl") -> list[FileEntry]:
 def dvc_dir_hash(files: Iterable[FileEntry]) -> str:
     """The hash that DVC gives a folder of these files, ``<md5>.dir``.
 
-    Source: ``dvc_data.hashfile.tree.Tree``: the MD5 of the JSON list of ``{"md5", "relpath"}``, sorted by path parts.
+    Source: ``dvc_data.hashfile.tree.Tree``: the MD5 of the JSON list of ``{"md5", "relpath"}``, sorted by path.
     """
     return hashlib.md5(dvc_dir_listing(files), usedforsecurity=False).hexdigest() + ".dir"
 
@@ -149,15 +144,7 @@ def tree_digest(files: Iterable[FileEntry]) -> str:
 def check_relative_path(path: str) -> None:
     """Raise ValueError unless ``path`` stays below the folder that it is relative to."""
     parts = path.split("/")
-    if (
-        not path
-        or path.startswith("/")
-        or "\\" in path
-        or "\0" in path
-        or ".." in parts
-        or "" in parts
-        or "." in parts
-    ):
+    if not path or path.startswith("/") or "\\" in path or "\0" in path or ".." in parts or "" in parts or "." in parts:
         raise ValueError(f"path {path!r} is not a plain relative path")
 
 
@@ -194,6 +181,12 @@ def _size(value: object) -> int:
     if type(value) is not int or value < 0:
         raise TypeError("expected a size, a whole number of 0 or more")
     return value
+
+
+def _shape(value: object) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise TypeError("expected a shape, a list of sizes")
+    return tuple(_size(n) for n in value)
 
 
 def _hex(value: object, length: int) -> str:

@@ -32,9 +32,7 @@ _RESERVED_PARTS = frozenset(
 _RESERVED_NAMES = frozenset({"head", "fetch_head", "orig_head", "merge_head", "latest", "refs"})
 _VERSION_LIKE = re.compile(r"v?[0-9]+\Z", re.IGNORECASE)
 
-NAME_RULE = (
-    "letters, digits, '-', '_' and '/', beginning and ending with a letter or a digit, at most 100 characters"
-)
+NAME_RULE = "letters, digits, '-', '_' and '/', beginning and ending with a letter or a digit, at most 100 characters"
 
 
 @dataclass(frozen=True, slots=True)

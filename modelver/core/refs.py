@@ -114,13 +114,10 @@ def _match(text: str, versions: list[ModelVersion]) -> ModelVersion | None:
     candidates = [
         v
         for v in versions
-        if v.version.major == int(match["major"])
-        and (match["minor"] is None or v.version.minor == int(match["minor"]))
+        if v.version.major == int(match["major"]) and (match["minor"] is None or v.version.minor == int(match["minor"]))
     ]
     # A prerelease or a withdrawn version is what `v2` means only where nothing better matches.
-    candidates.sort(
-        key=lambda v: (not v.version.prerelease, not v.yanked, v.version.precedence), reverse=True
-    )
+    candidates.sort(key=lambda v: (not v.version.prerelease, not v.yanked, v.version.precedence), reverse=True)
     return candidates[0] if candidates else None
 
 

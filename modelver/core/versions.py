@@ -51,7 +51,7 @@ class Version:
         pre = tuple(match["pre"].split(".")) if match and match["pre"] else ()
         if not match or any(p.isdigit() and len(p) > 1 and p[0] == "0" for p in pre):
             raise InvalidInput(
-                f"{ascii(text[:60])} is no version",
+                f"{text[:60]!a} is no version",
                 hint="a version is three numbers behind a v, such as v1.2.0",
             )
         return cls(int(match["major"]), int(match["minor"]), int(match["patch"]), pre, match["build"] or "")

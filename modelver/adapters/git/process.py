@@ -1,0 +1,94 @@
+"""Running Git: clean environment, bytes in and out, errors with what Git said."""
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from modelver.errors import ExternalFailure
+
+# `git rev-parse --local-env-vars`: what ties a Git process to another repository than that of its folder. Hooks run
+# with some of them set, and `git -C other` would then still see the first repository.
+_LOCAL_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+_CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The process environment without what points Git elsewhere, in the C locale, never prompting."""
+    env = {k: v for k, v in os.environ.items() if k not in _LOCAL_VARIABLES}
+    env.update(LC_ALL="C", LANGUAGE="C", GIT_TERMINAL_PROMPT="0", GIT_NO_LAZY_FETCH="1")
+    env.update(extra or {})
+    return env
+
+
+def run_git(
+    cwd: Path,
+    args: Sequence[str],
+    *,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    ok: Sequence[int] = (0,),
+    timeout: float | None = None,
+) -> bytes:
+    """Run ``git ARGS`` in ``cwd`` and return its standard output.
+
+    Raises:
+        ExternalFailure: Git is missing, took longer than ``timeout`` seconds, or ended with a status not in ``ok``;
+            the message holds Git's own last lines, without credentials.
+    """
+    status, output, errors = git_status(cwd, args, stdin=stdin, env=env, timeout=timeout)
+    if status not in ok:
+        said = redact(errors.decode("utf-8", "replace")).strip()
+        lines = [line for line in said.splitlines() if line.strip()][-3:]
+        why = "; ".join(lines) or f"exit status {status}"
+        raise ExternalFailure(f"git {args[0]} failed: {why}")
+    return output
+
+
+def git_status(
+    cwd: Path,
+    args: Sequence[str],
+    *,
+    stdin: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+) -> tuple[int, bytes, bytes]:
+    """As `run_git`, but returns exit status, standard output and standard error, whatever the status."""
+    try:
+        done = subprocess.run(
+            ["git", *args],
+            cwd=cwd,
+            input=b"" if stdin is None else stdin,
+            capture_output=True,
+            env=clean_environment(env),
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ExternalFailure("git is not installed, or not on PATH", hint="https://git-scm.com/downloads") from None
+    except subprocess.TimeoutExpired:
+        raise ExternalFailure(f"git {args[0]} gave no answer within {timeout:g} s") from None
+    return done.returncode, done.stdout, done.stderr
+
+
+def redact(text: str) -> str:
+    """Take user names and passwords out of URLs."""
+    return _CREDENTIALS.sub(r"\1", text)

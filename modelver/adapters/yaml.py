@@ -1,0 +1,220 @@
+"""YAML: strict reading with limits, deterministic writing, and edits that keep people's comments and quoting.
+
+Reading follows YAML 1.2's core schema, as DVC does: ``NO`` is text and a date stays text. Python's tags, duplicate
+keys, and documents that explode through aliases are refused.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from modelver.errors import InvalidInput
+
+MAX_BYTES = 32 << 20
+"""Largest document accepted, in bytes: the lock file of some 100,000 stages."""
+MAX_DEPTH = 100
+MAX_NODES = 4_000_000
+"""Nodes accepted with every alias written out."""
+
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_CONFLICT = re.compile(rb"^(<{7} |>{7} )", re.MULTILINE)
+
+
+class _Loader(_Base):  # type: ignore[misc]
+    """The safe loader with YAML 1.2's scalars and no duplicate keys."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}
+
+
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:bool", r"(?:true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
+    ("tag:yaml.org,2002:null", r"(?:~|null|Null|NULL|)\Z", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:int", r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z", "-+0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z",
+        "-+.0123456789",
+    ),
+    ("tag:yaml.org,2002:merge", r"<<\Z", "<"),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+def _construct_int(loader: Any, node: Any) -> int:
+    text = loader.construct_scalar(node)
+    if len(text) > 400:
+        raise yaml.constructor.ConstructorError(None, None, "a number of over 400 digits", node.start_mark)
+    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+def _construct_map(loader: Any, node: Any) -> Any:
+    seen = set()
+    for key_node, _ in node.value:
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+        if key is None:
+            raise yaml.constructor.ConstructorError(None, None, "a key that is no scalar", key_node.start_mark)
+        if key in seen and key != "<<":
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key[:80]!r}", key_node.start_mark)
+        seen.add(key)
+    # Two steps, as in PyYAML, so that a node may refer to itself; `_check_size` then refuses it.
+    data: dict[Any, Any] = {}
+    yield data
+    data.update(loader.construct_mapping(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_map)
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+
+
+def load(data: bytes, where: str, *, max_bytes: int = MAX_BYTES) -> Any:
+    """Parse one YAML document.
+
+    Args:
+        data: UTF-8, with or without a byte order mark, LF or CRLF.
+        where: the file's name, for messages.
+        max_bytes: refuse more than that.
+
+    Raises:
+        InvalidInput: not UTF-8, no YAML, conflict markers, duplicate keys, a Python tag, too deep or too large; the
+            message names file, line and reason.
+    """
+    if len(data) > max_bytes:
+        raise InvalidInput(f"{where}: {len(data)} bytes, more than the {max_bytes} that are read")
+    conflict = _CONFLICT.search(data)
+    if conflict:
+        line = data.count(b"\n", 0, conflict.start()) + 1
+        raise InvalidInput(f"{where}, line {line}: conflict markers of a merge", hint=f"mend it, then: git add {where}")
+    if b"\0" in data:
+        raise InvalidInput(f"{where}: holds a NUL byte, so it is no text file")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{where}: byte {error.start}: not UTF-8") from None
+    _check_depth(text, where)
+    try:
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506  (a subclass of the safe loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}" if mark else ""
+        raise InvalidInput(f"{where}{place}: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{where}: {str(error).splitlines()[0]}") from None
+    _check_size(document, where)
+    return document
+
+
+def load_mapping(data: bytes, where: str) -> dict[str, Any]:
+    """As `load`, for a document that must be a mapping with text keys; an empty one is an empty mapping."""
+    document = load(data, where)
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise InvalidInput(f"{where}: expected a mapping, found {type(document).__name__}")
+    return document
+
+
+def dump(document: Any) -> bytes:
+    """Write a document the same way everywhere: order of keys as given, LF, UTF-8, nothing folded.
+
+    The pure Python emitter is used on purpose: libyaml's folds and quotes slightly differently, and whether it is
+    there depends on the machine.
+    """
+    text: str = yaml.dump(
+        document,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=1 << 20,
+        line_break="\n",
+    )
+    return text.encode("utf-8")
+
+
+def edit(path: Path, change: Callable[[Any], None]) -> bytes:
+    """The bytes of a YAML file after ``change`` worked on its parsed form; comments, order and quoting are kept.
+
+    Args:
+        path: the file; one that does not exist is an empty mapping.
+        change: alters the mapping in place.
+
+    Raises:
+        InvalidInput: as `load`, or the document is no mapping.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    data = path.read_bytes() if path.exists() else b""
+    load_mapping(data, path.name)
+    roundtrip = YAML()
+    roundtrip.preserve_quotes = True
+    roundtrip.width = 1 << 20
+    text = data.decode("utf-8-sig")
+    dash = re.search(r"^( *)- ", text, re.MULTILINE)
+    indented = bool(dash and dash.group(1) and re.search(r"^\S.*:\n  - |:\n( +)- ", text, re.MULTILINE))
+    roundtrip.indent(mapping=2, sequence=4 if indented else 2, offset=2 if indented else 0)
+    if "\r\n" in text:
+        roundtrip.line_break = "\r\n"
+    try:
+        document = roundtrip.load(text)
+        document = {} if document is None else document
+        change(document)
+        stream = io.StringIO(newline="")
+        roundtrip.dump(document, stream)
+    except YAMLError as error:
+        raise InvalidInput(f"{path.name}: {str(error).splitlines()[0]}") from None
+    return stream.getvalue().encode("utf-8")
+
+
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper without aliases: the same list twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _check_depth(text: str, where: str) -> None:
+    """Refuse deep nesting before the loader recurses into it, and aliases within their own anchor."""
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_Base):
+            if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise InvalidInput(f"{where}, line {event.start_mark.line + 1}: nested deeper than {MAX_DEPTH}")
+            elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
+                depth -= 1
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}" if mark else ""
+        raise InvalidInput(f"{where}{place}: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise InvalidInput(f"{where}: {str(error).splitlines()[0]}") from None
+
+
+def _check_size(document: Any, where: str) -> None:
+    """Refuse what aliases blow up, counting each node as often as it would be written out."""
+    sizes: dict[int, int] = {}
+    active: set[int] = set()
+
+    def size(node: Any) -> int:
+        if not isinstance(node, (dict, list)):
+            return 1
+        key = id(node)
+        if key in sizes:
+            return sizes[key]
+        if key in active:
+            raise InvalidInput(f"{where}: an alias contains itself")
+        active.add(key)
+        total = 1 + sum(size(child) for child in (node.values() if isinstance(node, dict) else node))
+        active.discard(key)
+        if total > MAX_NODES:
+            raise InvalidInput(f"{where}: aliases blow it up to more than {MAX_NODES} nodes")
+        sizes[key] = total
+        return total
+
+    size(document)
