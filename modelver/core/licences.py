@@ -7,6 +7,9 @@ number, not legal advice: within one class nothing is said about which licence a
 import re
 from enum import IntEnum
 
+MAX_LENGTH = 500
+"""Characters looked at; a longer one is a licence's text and no id, and patterns would take long on it."""
+
 
 class Strictness(IntEnum):
     """Classes of licences; a greater value leaves users fewer freedoms."""
@@ -46,7 +49,7 @@ def strictness(licence: str | None) -> Strictness:
     Of ``A OR B`` a user picks the freer, of ``A AND B`` the stricter holds; ``WITH`` an exception is not looked at.
     No licence at all is UNKNOWN: nothing is granted.
     """
-    if licence is None or not licence.strip():
+    if licence is None or not licence.strip() or len(licence) > MAX_LENGTH:
         return Strictness.UNKNOWN
     tokens = _TOKEN.findall(licence)
     if any(token.upper() in ("AND", "OR", "WITH") for token in tokens):
