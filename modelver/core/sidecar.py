@@ -17,11 +17,13 @@ from modelver.core.manifest import FileEntry, TensorEntry, tree_digest
 from modelver.core.printable import printable, shorten
 from modelver.errors import InvalidInput
 
-SCHEMA = "modelver/sidecar/1"
+_NUMBER = 1
+SCHEMA = f"modelver/sidecar/{_NUMBER}"
 MAX_DEPTH = 40
 """Levels of nesting accepted; modelver writes at most 6, and params rarely more than that."""
 
 _UPGRADE = "upgrade modelver: pip install --upgrade modelver"
+_REVALIDATE = "run the validate stage again: dvc repro"
 _FREE: dict[str, Any] = {"*": None}  # a mapping whose keys are data: sorted, none of them is unknown
 _VALUE: dict[str, Any] = {"name": None, "dtype": None, "shape": None}
 _POINTER: dict[str, Any] = {"path": None, "md5": None, "bytes": None}
@@ -115,14 +117,14 @@ def build(
         "signature": origin.get("signature"),
         "graph": origin.get("graph"),
         "params": dict(params or {}),
-        "metrics": flatten(checked.get("metrics") or {}),
+        "metrics": flatten(_mapping(checked, "metrics")),
         "validation": None if validation is None else _verdicts(checked),
-        "targets": dict(checked.get("targets") or {}),
+        "targets": dict(_mapping(checked, "targets")),
         "lineage": list(lineage),
         "environment": origin.get("environment"),
         "variants": {},
     }
-    validate(document, f"models/{model}")
+    validate(document, f"models/{model}/metadata.yaml, as it would be written")
     return ordered(document)
 
 
@@ -138,7 +140,7 @@ def validate(document: object, where: str) -> None:
     """
     if not isinstance(document, Mapping):
         raise InvalidInput(f"{where}: not a sidecar, expected a mapping at the top", "record it again")
-    _check_schema_id(document.get("schema"), where)
+    _check_schema_id(document, where)
     for field in ("version", "previous"):
         value = document.get(field)
         if value is not None and not isinstance(value, str):
@@ -156,6 +158,12 @@ def validate(document: object, where: str) -> None:
         raise InvalidInput(
             f"{where}: {name + ': ' if name else ''}{reason}{more}", "record it again, or mend the field"
         )
+
+
+def is_newer(document: Mapping[str, Any]) -> bool:
+    """Whether a sidecar carries the id of a schema that this modelver does not know."""
+    schema = document.get("schema")
+    return isinstance(schema, str) and schema.startswith("modelver/sidecar/") and schema != SCHEMA
 
 
 def ordered(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,11 +186,21 @@ def unknown_keys(document: Mapping[str, Any]) -> list[str]:
     return [key for key in document if key not in _ORDER]
 
 
+def is_newer(document: Mapping[str, Any]) -> bool:
+    """Whether a newer modelver wrote it, in a schema that this one does not read."""
+    return (_schema_number(document.get("schema")) or 0) > _NUMBER
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, names joined with ``.``; anything but numbers is left out.
 
-    Booleans are no numbers here, as for ``dvc metrics``' plots they are verdicts and not measurements.
+    A boolean is a verdict and no measurement, so it is left out too.
+
+    Raises:
+        InvalidInput: nested more than `MAX_DEPTH` levels deep.
     """
+    if prefix.count(".") > MAX_DEPTH:
+        raise InvalidInput(f"metrics: nested more than {MAX_DEPTH} levels deep", _REVALIDATE)
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -256,9 +274,19 @@ def plain_format(files: Sequence[FileEntry]) -> str:
     return known.pop() if len(known) == 1 else "files"
 
 
+def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"validation.json: {key}: expected an object, found {_type(value)}", _REVALIDATE)
+    return value
+
+
 def _verdicts(validation: Mapping[str, Any]) -> dict[str, Any]:
     checks = []
-    for check in validation.get("checks") or []:
+    listed = validation.get("checks") or []
+    if not isinstance(listed, list | tuple) or not all(isinstance(check, Mapping) for check in listed):
+        raise InvalidInput("validation.json: checks: expected a list of objects", _REVALIDATE)
+    for check in listed:
         kept = {key: check.get(key) for key in ("name", "ok", "value", "limit", "message")}
         for key in ("value", "limit"):  # a NaN parity is a failed check, and its message says so
             if isinstance(kept[key], float) and not math.isfinite(kept[key]):
@@ -267,13 +295,18 @@ def _verdicts(validation: Mapping[str, Any]) -> dict[str, Any]:
     return {"ok": validation.get("ok"), "checks": checks}
 
 
-def _check_schema_id(schema: object, where: str) -> None:
-    match = re.fullmatch(r"modelver/sidecar/([0-9]{1,9})", schema) if isinstance(schema, str) else None
-    if not match:
+def _check_schema_id(document: Mapping[str, Any], where: str) -> None:
+    schema = document.get("schema")
+    if is_newer(document):
+        raise InvalidInput(f"{where}: schema: {schema} is newer than this modelver reads ({SCHEMA})", _UPGRADE)
+    if schema != SCHEMA:
         found = "is missing" if schema is None else f"is {_show(schema)}"
         raise InvalidInput(f"{where}: schema: {found}, expected {SCHEMA}", "record it again")
-    if schema != SCHEMA:
-        raise InvalidInput(f"{where}: schema: {schema} is newer than this modelver reads ({SCHEMA})", _UPGRADE)
+
+
+def _schema_number(schema: object) -> int | None:
+    match = re.fullmatch(r"modelver/sidecar/([0-9]{1,9})", schema) if isinstance(schema, str) else None
+    return int(match[1]) if match else None
 
 
 def _check_plain(value: object, where: str, place: str, depth: int) -> None:
