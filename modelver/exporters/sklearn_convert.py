@@ -1,0 +1,216 @@
+"""From a fitted scikit-learn model to ONNX by skl2onnx, with its traps stepped around."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modelver.core.model_settings import ExportOptions
+from modelver.errors import InvalidInput
+from modelver.exporters import sklearn_inspect as inspect
+
+ML_OPSET = 3
+"""Version of ai.onnx.ml: without it IsolationForest does not convert."""
+
+_WORDS = {
+    # skl2onnx's own pattern keeps words of one letter, which scikit-learn's default drops, and is ASCII only.
+    r"(?u)\b\w\w+\b": r"[\pL\pN_]{2,}",
+    r"(?u)\b\w+\b": r"[\pL\pN_]+",
+}
+
+_ERRORS = (
+    RuntimeError,
+    NotImplementedError,
+    NameError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    AssertionError,
+)
+"""What skl2onnx raises for models that it cannot convert; it has no root of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A graph input: ``kind`` is ``float``, ``int``, ``bool`` or ``string``; ``width`` its second dimension.
+
+    ``encoded``: only encoders of categories read it. Other integers are cast to the floating-point type in the graph,
+    because skl2onnx mixes no types in one matrix and computes scalers of integers in float32.
+    """
+
+    name: str
+    kind: str
+    width: int
+    encoded: bool = False
+
+
+def dtypes(model: Any, options: ExportOptions) -> tuple[str, ...]:
+    """Element types for floating-point inputs, best first.
+
+    Trees behind transformers need float64: scikit-learn scales in double and rounds to float32 only where a tree
+    starts; float32 from the beginning puts rows on the other side of a split. Where double does not convert
+    (some operators have no double kernel), float32 is second best, and validation says how many rows it costs.
+    """
+    if options.dtype is not None:
+        return (options.dtype,)
+    if hasattr(model, "steps") and len(model.steps) > 1 and inspect.has_trees(model.steps[-1][1]):
+        return ("float64", "float32")
+    return ("float32",)
+
+
+def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options: ExportOptions) -> Any:
+    """The ONNX ModelProto, its graph called ``name``; the same bytes on each run.
+
+    Raises:
+        InvalidInput: skl2onnx cannot convert the model.
+    """
+    from skl2onnx import convert_sklearn
+
+    double = dtype == "float64"
+    source = _with_cast(model) if double else model
+    shapes, converters = _imputers(model) if double else ({}, {})
+    try:
+        proto = convert_sklearn(
+            source,
+            name=name,  # skl2onnx's default is a random UUID
+            initial_types=[(item.name, _type(item, double)) for item in inputs],
+            target_opset={"": options.opset, "ai.onnx.ml": ML_OPSET},
+            options=_options(model),
+            custom_shape_calculators=shapes,
+            custom_conversion_functions=converters,
+        )
+    except _ERRORS as error:
+        lines = str(error).strip().splitlines()
+        raise InvalidInput(
+            f"model {name}: skl2onnx cannot convert {type(inspect.final(model)).__name__} with {dtype} inputs: "
+            f"{lines[0][:300] if lines else type(error).__name__}",
+            hint="https://onnx.ai/sklearn-onnx/supported.html lists what converts; "
+            "`modelver add --plain` versions the file as it is",
+        ) from None
+    _drop_unused_inputs(proto)
+    _restore_integers(proto, inputs, double)
+    _name_batch(proto)
+    proto.ir_version = options.ir_version
+    return proto
+
+
+def _type(item: Input, double: bool) -> Any:
+    from skl2onnx.common import data_types as types
+
+    number = types.DoubleTensorType if double else types.FloatTensorType
+    if item.kind == "string":
+        kind = types.StringTensorType
+    elif item.kind == "int" and item.encoded:
+        kind = types.Int64TensorType
+    elif item.kind == "bool" and item.encoded:
+        kind = types.BooleanTensorType
+    else:
+        kind = number
+    return kind([None, item.width])
+
+
+def _with_cast(model: Any) -> Any:
+    """A pipeline whose last step gets float32, as scikit-learn's trees take it; its steps are shared."""
+    from skl2onnx.sklapi import CastTransformer
+    from sklearn.pipeline import Pipeline
+
+    if not hasattr(model, "steps") or not inspect.has_trees(model):
+        return model
+    *before, (name, last) = model.steps
+    if hasattr(last, "steps"):
+        return Pipeline([*before, (name, _with_cast(last))])
+    return Pipeline([*before, ("modelver_cast", CastTransformer()), (name, last)])
+
+
+def _options(model: Any) -> dict[int, dict[str, Any]]:
+    from skl2onnx._supported_operators import get_model_alias
+    from skl2onnx.common._registration import get_converter
+
+    result: dict[int, dict[str, Any]] = {}
+    last = inspect.final(model)
+    for part in inspect.parts(model):
+        if part is last:
+            try:
+                allowed = get_converter(get_model_alias(type(part))).get_allowed_options() or {}
+            except (RuntimeError, ValueError, KeyError):
+                continue  # no converter: convert_sklearn says so, with the supported ones
+            if "zipmap" in allowed:
+                result.setdefault(id(part), {})["zipmap"] = False  # a matrix, not a list of dicts
+            if "raw_scores" in allowed and hasattr(part, "classes_") and not hasattr(part, "predict_proba"):
+                result.setdefault(id(part), {})["raw_scores"] = True
+        elif hasattr(part, "build_analyzer") and hasattr(part, "vocabulary_"):
+            # The default locale, en_US, is missing on small images, and then nothing loads.
+            result[id(part)] = {"locale": "C.UTF-8"}
+            if part.analyzer == "word" and part.token_pattern in _WORDS:
+                result[id(part)]["tokenexp"] = _WORDS[part.token_pattern]
+    return result
+
+
+def _imputers(model: Any) -> tuple[dict[type, Any], dict[type, Any]]:
+    """Converters for SimpleImputer in double: onnxruntime has no double kernel for ai.onnx.ml's Imputer."""
+    import math
+
+    from sklearn.impute import SimpleImputer
+
+    found = [part for part in inspect.parts(model) if isinstance(part, SimpleImputer)]
+    for part in found:
+        plain = isinstance(part.missing_values, float) and math.isnan(part.missing_values) and not part.add_indicator
+        if not plain or part.statistics_.dtype.kind != "f" or any(math.isnan(x) for x in part.statistics_):
+            return {}, {}
+    return ({SimpleImputer: _imputer_shape}, {SimpleImputer: _imputer_nodes}) if found else ({}, {})
+
+
+def _imputer_shape(operator: Any) -> None:
+    from skl2onnx.common.data_types import DoubleTensorType
+
+    count = len(operator.raw_operator.statistics_)
+    operator.outputs[0].type = DoubleTensorType([operator.inputs[0].get_first_dimension(), count])
+
+
+def _imputer_nodes(scope: Any, operator: Any, container: Any) -> None:
+    from onnx import TensorProto
+
+    statistics = operator.raw_operator.statistics_
+    values = operator.inputs[0].full_name
+    if len(operator.inputs) > 1:
+        values = scope.get_unique_variable_name("imputer_columns")
+        container.add_node("Concat", [i.full_name for i in operator.inputs], values, axis=1, op_version=13)
+    fill = scope.get_unique_variable_name("imputer_statistics")
+    container.add_initializer(fill, TensorProto.DOUBLE, [1, len(statistics)], [float(x) for x in statistics])
+    missing = scope.get_unique_variable_name("imputer_missing")
+    container.add_node("IsNaN", [values], missing, op_version=13)
+    container.add_node("Where", [missing, fill, values], operator.outputs[0].full_name, op_version=9)
+
+
+def _restore_integers(proto: Any, inputs: Sequence[Input], double: bool) -> None:
+    """Give integer and boolean columns their own type again, cast to the graph's first thing."""
+    from onnx import TensorProto, helper
+
+    number = TensorProto.DOUBLE if double else TensorProto.FLOAT
+    own = {"int": TensorProto.INT64, "bool": TensorProto.BOOL}
+    for item in reversed(inputs):
+        value = next((value for value in proto.graph.input if value.name == item.name), None)
+        if value is None or item.kind not in own or item.encoded:
+            continue
+        value.type.tensor_type.elem_type = own[item.kind]
+        cast = f"{item.name}/number"
+        for node in proto.graph.node:
+            for position, used in enumerate(node.input):
+                if used == item.name:
+                    node.input[position] = cast
+        node = helper.make_node("Cast", [item.name], [cast], name=f"{item.name}/Cast", to=number)
+        proto.graph.node.insert(0, node)
+
+
+def _drop_unused_inputs(proto: Any) -> None:
+    used = {name for node in proto.graph.node for name in node.input}
+    for value in [value for value in proto.graph.input if value.name not in used]:
+        proto.graph.input.remove(value)
+
+
+def _name_batch(proto: Any) -> None:
+    for value in (*proto.graph.input, *proto.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if dims and not dims[0].HasField("dim_value"):
+            dims[0].dim_param = "N"

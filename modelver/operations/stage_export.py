@@ -1,0 +1,178 @@
+"""``modelver stage export NAME``: a framework's own file becomes the weights of a version."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelver.core.layout import Layout
+from modelver.core.manifest import FileEntry, dump_files, dump_tensors
+from modelver.core.model_settings import ModelSettings, parse_settings
+from modelver.errors import ExternalFailure, NotFound, Refused
+from modelver.exporters import base
+from modelver.formats import dataset, golden, onnx_split
+from modelver.formats.digest import Digester, Progress
+from modelver.formats.result import Ingested
+
+SCHEMA = "modelver/source/1"
+
+_BUILD = ".export"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What a run wrote.
+
+    Attributes:
+        model: the model's name.
+        weights: the folder, relative to the repository's top.
+        files, tensors: how many of each.
+        bytes: of all files together.
+        rows: real rows recorded as test data.
+        source: the content of ``source.json``.
+    """
+
+    model: str
+    weights: str
+    files: int
+    tensors: int
+    bytes: int
+    rows: int
+    source: Mapping[str, Any]
+
+
+def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress | None = None) -> ExportResult:
+    """Export a model to ``models/NAME/weights/`` with its manifests and ``source.json``.
+
+    The same source, data, settings and packages give the same bytes, on each run and in each folder. Everything is
+    built in a folder beside and moved into place at the end, ``source.json`` last: a run that fails changes nothing,
+    and one that is killed while moving leaves no ``source.json``, without which nothing counts as exported.
+
+    Args:
+        root: the repository's top.
+        model: the model's name.
+        settings: its entry under ``modelver.models`` in ``params.yaml``.
+        progress: called with bytes done since the last call.
+
+    Raises:
+        Refused: no source, no data, or the plug-in is missing.
+        InvalidInput: settings, source or data are malformed or do not fit together.
+        NotFound: source or data do not exist.
+        ExternalFailure: the disk failed.
+    """
+    entry = parse_settings(model, settings)
+    if entry.source is None:
+        raise Refused(f"model {model} has no source to export", hint=f"declare one: modelver add {model} PATH")
+    source = root / entry.source
+    if not source.is_file():
+        raise NotFound(
+            f"model {model}: its source {entry.source} does not exist",
+            hint=f"run the stage that makes it (dvc repro), or: dvc pull {entry.source}",
+        )
+    if entry.data is None:
+        raise Refused(
+            f"model {model} has no data: an export records what the source model says on real rows",
+            hint=f"add `data: PATH` (.npz, .npy, .csv or .parquet) under modelver.models.{model} in params.yaml",
+        )
+    home = root / Layout(model).folder
+    build = home / _BUILD
+    try:
+        shutil.rmtree(build, ignore_errors=True)  # what a killed run left
+        build.mkdir(parents=True)
+        try:
+            result = _build(root, model, entry, source, build, progress)
+            _publish(build, home)
+        finally:
+            shutil.rmtree(build, ignore_errors=True)
+    except OSError as error:
+        raise ExternalFailure(f"model {model}: cannot write {error.filename or home}: {error.strerror}") from error
+    return result
+
+
+def _build(
+    root: Path, model: str, entry: ModelSettings, source: Path, build: Path, progress: Progress | None
+) -> ExportResult:
+    assert entry.source is not None
+    assert entry.data is not None
+    rows = dataset.read(root, entry.data, entry.target)
+    exporter = base.find(entry.framework, source)
+    with Digester() as digester:
+        before = digester.file(source, entry.source)
+        whole = build / "whole.onnx"
+        exported = exporter.export(source, base.ExportRequest(model, whole, rows, entry.export))
+        weights = build / "weights"
+        split = onnx_split.split(whole, weights, progress)
+        whole.unlink()
+        signature = {**(split.signature or {}), "labels": None if exported.labels is None else list(exported.labels)}
+        written = golden.write(weights, exported.inputs, exported.outputs, signature)
+        files = [*split.files, *(digester.file(weights / path, path) for path in written)]
+    document = _document(before, exported, split, signature)
+    (build / "tensors.jsonl").write_bytes(dump_tensors(split.tensors))
+    (build / "files.jsonl").write_bytes(dump_files(files))
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    (build / "source.json").write_bytes(text.encode("utf-8"))
+    return ExportResult(
+        model=model,
+        weights=Layout(model).weights,
+        files=len(files),
+        tensors=len(split.tensors),
+        bytes=sum(file.bytes for file in files),
+        rows=len(next(iter(exported.inputs.values()))),
+        source=document,
+    )
+
+
+def _document(
+    source: FileEntry, exported: base.Exported, split: Ingested, signature: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "kind": "pipeline",
+        "source": {
+            "path": source.path,
+            "format": exported.format,
+            "framework": exported.framework,
+            "framework_version": exported.framework_version,
+            "bytes": source.bytes,
+            "sha256": source.sha256,
+        },
+        "format": split.format,
+        "signature": signature,
+        "graph": split.graph,
+        "environment": {
+            "python": platform.python_version(),
+            "platform": f"{sys.platform}-{platform.machine()}",
+            "packages": dict(sorted(exported.packages.items())),
+        },
+    }
+
+
+def _publish(build: Path, home: Path) -> None:
+    """Move the new state into place. ``source.json`` goes first and comes last, so that no half looks whole."""
+    (home / "source.json").unlink(missing_ok=True)
+    for name in ("weights", "tensors.jsonl", "files.jsonl"):
+        _remove(home / name)
+        (build / name).rename(home / name)
+    _sync(home)
+    (build / "source.json").rename(home / "source.json")
+    _sync(home)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

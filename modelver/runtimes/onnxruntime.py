@@ -1,0 +1,85 @@
+"""onnxruntime on the processor."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelver.errors import InvalidInput
+from modelver.runtimes.base import Session
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_ERROR = 3  # severities are 0 verbose to 4 fatal; warnings here are about unused initializers and the like
+
+
+class OnnxRuntime:
+    """Runs ONNX models with onnxruntime's CPU provider."""
+
+    name = "onnxruntime"
+
+    def version(self) -> str:
+        """The version of the installed onnxruntime."""
+        import onnxruntime
+
+        return str(onnxruntime.__version__)
+
+    def load(self, model: Path) -> Session:
+        """A session over the file at ``model``; external data is read beside it.
+
+        Raises:
+            InvalidInput: onnxruntime refuses the model.
+        """
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _ERROR
+        # One thread: sums over threads may round differently from run to run, and the records must not.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        known = tuple(
+            getattr(errors, name)
+            for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+        )
+        try:
+            session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        except (*known, RuntimeError, ValueError) as error:
+            raise InvalidInput(
+                f"{model.name} does not load in onnxruntime {onnxruntime.__version__}: {_first_line(error)}",
+                hint="a newer onnxruntime may know its operators; or lower `export: {opset: …}` in params.yaml",
+            ) from None
+        return _Session(session, model.name)
+
+    def run(self, model: Path, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> "dict[str, np.ndarray[Any, Any]]":
+        """Load the file at ``model`` and run it once on ``inputs``, by name; outputs by name.
+
+        Raises:
+            InvalidInput: it does not load, or fails on these inputs.
+        """
+        return self.load(model).run(inputs)
+
+
+class _Session:
+    def __init__(self, session: Any, name: str) -> None:
+        self._session = session
+        self._name = name
+
+    def run(self, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> "dict[str, np.ndarray[Any, Any]]":
+        names = [output.name for output in self._session.get_outputs()]
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+        try:
+            values = self._session.run(names, dict(inputs))
+        except (errors.Fail, errors.InvalidArgument, errors.RuntimeException, RuntimeError, ValueError) as error:
+            raise InvalidInput(
+                f"{self._name} fails in onnxruntime on these inputs: {_first_line(error)}",
+                hint="compare the data with the signature in the model's source.json",
+            ) from None
+        return dict(zip(names, values, strict=True))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
