@@ -6,7 +6,6 @@ Schema beside the package (``modelver/schemas/sidecar-1.schema.json``) is what o
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -17,8 +16,7 @@ from modelver.core.manifest import FileEntry, TensorEntry, tree_digest
 from modelver.core.printable import printable, shorten
 from modelver.errors import InvalidInput
 
-_NUMBER = 1
-SCHEMA = f"modelver/sidecar/{_NUMBER}"
+SCHEMA = "modelver/sidecar/1"
 MAX_DEPTH = 40
 """Levels of nesting accepted; modelver writes at most 6, and params rarely more than that."""
 
@@ -181,16 +179,6 @@ def merge_unknown(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, A
     return _ordered(merged, _ORDER)  # type: ignore[no-any-return]
 
 
-def unknown_keys(document: Mapping[str, Any]) -> list[str]:
-    """Top-level keys that this modelver does not know."""
-    return [key for key in document if key not in _ORDER]
-
-
-def is_newer(document: Mapping[str, Any]) -> bool:
-    """Whether a newer modelver wrote it, in a schema that this one does not read."""
-    return (_schema_number(document.get("schema")) or 0) > _NUMBER
-
-
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, names joined with ``.``; anything but numbers is left out.
 
@@ -298,15 +286,10 @@ def _verdicts(validation: Mapping[str, Any]) -> dict[str, Any]:
 def _check_schema_id(document: Mapping[str, Any], where: str) -> None:
     schema = document.get("schema")
     if is_newer(document):
-        raise InvalidInput(f"{where}: schema: {schema} is newer than this modelver reads ({SCHEMA})", _UPGRADE)
+        raise InvalidInput(f"{where}: schema: {_show(schema)} is newer than this modelver reads ({SCHEMA})", _UPGRADE)
     if schema != SCHEMA:
         found = "is missing" if schema is None else f"is {_show(schema)}"
         raise InvalidInput(f"{where}: schema: {found}, expected {SCHEMA}", "record it again")
-
-
-def _schema_number(schema: object) -> int | None:
-    match = re.fullmatch(r"modelver/sidecar/([0-9]{1,9})", schema) if isinstance(schema, str) else None
-    return int(match[1]) if match else None
 
 
 def _check_plain(value: object, where: str, place: str, depth: int) -> None:
