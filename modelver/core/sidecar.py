@@ -348,7 +348,9 @@ def _type(value: object) -> str:
 def _show(value: object) -> str:
     if isinstance(value, Mapping | list | tuple):
         return _type(value)
-    return shorten(printable(repr(value) if not isinstance(value, int) else f"{value:.20g}"), 60)
+    if isinstance(value, int) and value.bit_length() > 256:  # Python refuses to spell out 4,300 digits and more
+        return f"a number of {value.bit_length():,} bits"
+    return shorten(printable(repr(value)), 60)
 
 
 def _join(place: str, key: str) -> str:
