@@ -4,7 +4,7 @@ from pathlib import Path
 
 from modelver.core.manifest import FileEntry, TensorEntry
 from modelver.errors import InvalidInput, NotFound
-from modelver.formats import onnx_describe, onnx_tensor
+from modelver.formats import companions, onnx_describe, onnx_tensor
 from modelver.formats.digest import Digester, Progress, md5
 from modelver.formats.onnx_walk import SMALL_ATTRIBUTE, Model, Place
 from modelver.formats.output import Output
@@ -38,7 +38,7 @@ def split(source: Path, dest: Path, progress: Progress | None = None, *, fsync: 
 
     The same source gives the same bytes. Memory use does not grow with the model: data is copied from file to
     file. A tensor file that is there already with this content is left alone; files of tensors that the
-    model no longer has stay (`result.stale_files` names them).
+    model no longer has stay (`result.stale_files` names them). Other files of a source folder are copied too.
 
     Args:
         source: an ONNX file, data inline or external, or a folder with one.
@@ -63,6 +63,9 @@ def split(source: Path, dest: Path, progress: Progress | None = None, *, fsync: 
                 f"{model.path}: {graph.length} bytes stay in the graph beside tensors of {BIG_TENSOR} bytes and more; "
                 f"ONNX cannot hold over {_MAX_GRAPH}"
             )
+        if source.is_dir():
+            skip = {model.path.name, *model.folder.opened()}
+            companions.copy(model.folder, source, skip, output, digester)
         model.check_unchanged()
         output.add_hashed(MODEL, graph, digester)
         facts = onnx_describe.describe(dest / MODEL)

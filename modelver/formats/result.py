@@ -11,7 +11,8 @@ from modelver.core.manifest import FileEntry, TensorEntry
 BIG_TENSOR = 1 << 20
 """Bytes from which a tensor gets a file of its own."""
 
-_OWNED = re.compile(r"tensors/[0-9a-f]{64}|model-(small-)?[0-9a-f]{64}\.safetensors")
+OWNED = re.compile(r"tensors/[0-9a-f]{64}|model-(small-)?[0-9a-f]{64}\.safetensors")
+"""Paths that only a split gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +42,4 @@ def stale_files(folder: Path, files: Iterable[FileEntry]) -> list[Path]:
     needed = {entry.path for entry in files}
     found = [*folder.glob("tensors/*"), *folder.glob("model-*.safetensors")]
     names = {path.relative_to(folder).as_posix() for path in found}
-    return [folder / name for name in sorted(names - needed) if _OWNED.fullmatch(name)]
+    return [folder / name for name in sorted(names - needed) if OWNED.fullmatch(name)]
