@@ -1,0 +1,238 @@
+"""DVC's local cache: objects by MD5 below ``files/md5/``, folders as JSON listings whose hash ends in ``.dir``."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from modelver.adapters.dvc.config import CacheSettings, cache_settings
+from modelver.adapters.files import Digest, copy_file, open_regular
+from modelver.core.manifest import check_relative_path
+from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
+
+MAX_LISTING_BYTES = 256 << 20
+"""Largest folder listing read: some two million files."""
+
+Listing = list[tuple[str, str]]
+"""Files of a folder: path relative to it, MD5."""
+
+
+class DvcCache:
+    """The cache of one DVC repository.
+
+    A repository may name any folder as its cache (``cache.dir`` in ``.dvc/config``; a shared cache is common). Reading
+    there is harmless, since objects are used only if their bytes have the hash asked for. Writing is not: into a folder
+    outside the repository that the repository itself names, modelver writes only if it is a DVC cache already.
+    """
+
+    def __init__(self, root: Path, settings: CacheSettings) -> None:
+        self._root = root
+        self._settings = settings
+
+    @classmethod
+    def find(cls, root: Path) -> "DvcCache":
+        """The cache of the DVC repository at ``root``, the folder that holds ``.dvc``.
+
+        Raises:
+            Refused: no ``.dvc`` there.
+            InvalidInput: a configuration file of DVC's is broken.
+        """
+        root = Path(os.path.abspath(root))  # noqa: PTH100
+        return cls(root, cache_settings(root))
+
+    @property
+    def folder(self) -> Path:
+        """Where the cache is; it need not exist."""
+        return self._settings.folder
+
+    def path(self, md5: str) -> Path:
+        """Where the object is; where it would be written if there is none."""
+        return self._existing(md5) or self._place(self.folder, md5)
+
+    def has(self, md5: str) -> bool:
+        """Whether there is an object of that name. Its bytes may still be wrong; `read_dir` and `verified` look."""
+        return self._existing(md5) is not None
+
+    def holds(self, path: Path) -> str | None:
+        """The MD5 of the object that ``path`` is a symbolic link to (``cache.type = symlink``), None otherwise."""
+        try:
+            target = Path(os.path.abspath(path.parent / path.readlink()))  # noqa: PTH100
+        except OSError:
+            return None
+        md5 = target.parent.name + target.name
+        known = {self._place(folder, md5) for folder in self._folders()} if len(md5) == 32 else set()
+        return md5 if target in known else None
+
+    def read_dir(self, md5: str) -> Listing:
+        """The files of the folder object ``md5`` (ending in ``.dir``), sorted by path.
+
+        Raises:
+            NotFound: the object is not in the cache.
+            CheckFailed: its bytes do not have that hash.
+            InvalidInput: no listing as DVC writes it, too large, a path that leaves the folder, stands there twice, or
+                is a file and a folder at once.
+        """
+        path = self._existing(md5)
+        if path is None:
+            raise NotFound(f"{md5} is not in DVC's cache")
+        with open_regular(path) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+            data = file.read(MAX_LISTING_BYTES + 1)
+        if len(data) > MAX_LISTING_BYTES:
+            raise InvalidInput(f"{path}: a listing of more than {MAX_LISTING_BYTES} bytes")
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" != md5:
+            raise corrupt(path, md5)
+        return _parse_listing(data, f"{path}")
+
+    def copy_out(self, md5: str, target: Path) -> Digest:
+        """Copy an object to ``target``, hashing what is written.
+
+        Raises:
+            NotFound: the object is not in the cache.
+            CheckFailed: its bytes do not have that hash; nothing is at ``target`` then.
+            ExternalFailure: the disk failed.
+        """
+        path = self._existing(md5)
+        if path is None:
+            raise NotFound(f"{md5} is not in DVC's cache")
+        digest = copy_file(path, target, digest=True, settled=True)
+        if digest is None or digest.md5 != md5:
+            target.unlink()
+            raise corrupt(path, md5)
+        return digest
+
+    def add(self, file: Path, md5: str, *, move: bool = False) -> Path:
+        """Put a file into the cache, unless an object of that name and size is there.
+
+        Args:
+            file: its bytes have the hash ``md5``, as the caller found.
+            md5: its name in the cache.
+            move: rename it where that is possible (same file system), else copy; either way the file is gone.
+
+        Raises:
+            Refused: the repository names a folder outside of it that is no cache yet.
+            ExternalFailure: the disk failed; no torn object is left.
+        """
+        place = self._place(self.folder, md5)
+        size = file.stat().st_size
+        if not _is_whole(place, size):
+            self._make_folder(place.parent)
+            if not (move and _moved(file, place)):
+                copy_file(file, place, mode=0o444)
+        if move:
+            file.unlink(missing_ok=True)
+        return place
+
+    def add_bytes(self, data: bytes, md5: str) -> Path:
+        """Put bytes whose name in the cache is ``md5`` into it; raises as `add`."""
+        place = self._place(self.folder, md5)
+        if not _is_whole(place, len(data)):
+            self._make_folder(place.parent)
+            descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=place.parent)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    os.fchmod(file.fileno(), 0o444)
+                Path(name).replace(place)
+            except OSError as error:
+                Path(name).unlink(missing_ok=True)
+                raise ExternalFailure(f"{place}: {error.strerror or error}") from None
+        return place
+
+    def add_dir(self, listing: Iterable[tuple[str, str]]) -> str:
+        """Put a folder's listing into the cache and return its hash, ``<md5>.dir``; raises as `add`.
+
+        Source of the format: ``dvc_data.hashfile.tree.Tree.as_bytes``.
+        """
+        items = [{"md5": md5, "relpath": path} for path, md5 in sorted(listing)]
+        data = json.dumps(items, sort_keys=True).encode("utf-8")
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
+        self.add_bytes(data, md5)
+        return md5
+
+    def _folders(self) -> tuple[Path, ...]:
+        return (self.folder, *self._settings.others)
+
+    def _existing(self, md5: str) -> Path | None:
+        for folder in self._folders():
+            # DVC 2 had its objects one level up; what DVC 3 never rewrote is still read from there
+            for place in (self._place(folder, md5), folder / md5[:2] / md5[2:]):
+                if place.is_file():
+                    return place
+        return None
+
+    @staticmethod
+    def _place(folder: Path, md5: str) -> Path:
+        return folder / "files" / "md5" / md5[:2] / md5[2:]
+
+    def _make_folder(self, path: Path) -> None:
+        if self._settings.from_repository and not (self.folder / "files" / "md5").is_dir():
+            inside = Path(os.path.realpath(self.folder)).is_relative_to(os.path.realpath(self._root))
+            if not inside:
+                raise Refused(
+                    f".dvc/config puts the cache outside of the repository, at {self.folder}, where there is none yet",
+                    hint=f"if you trust that: mkdir -p {self.folder / 'files' / 'md5'}",
+                )
+        if path.is_dir():
+            return
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if self._settings.shared:
+                path.chmod(0o2775)
+        except OSError as error:
+            raise ExternalFailure(f"{path}: {error.strerror or error}") from None
+
+
+def corrupt(path: Path, md5: str) -> CheckFailed:
+    """The error for an object whose bytes are not those that its name says."""
+    return CheckFailed(f"{path} is damaged: its bytes do not have the hash {md5}", hint=f"rm -f {path}, then: dvc pull")
+
+
+def _moved(file: Path, place: Path) -> bool:
+    try:
+        file.chmod(0o444)
+        file.replace(place)
+    except OSError:
+        return False
+    return True
+
+
+def _is_whole(place: Path, size: int) -> bool:
+    """Whether an object is there; one cut short (by a full disk, a crash) does not count."""
+    try:
+        return place.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _parse_listing(data: bytes, where: str) -> Listing:
+    try:
+        items = json.loads(data)
+    except (ValueError, RecursionError):
+        raise InvalidInput(f"{where}: not a listing of a folder") from None
+    if not isinstance(items, list):
+        raise InvalidInput(f"{where}: not a listing of a folder")
+    found: dict[str, str] = {}
+    for item in items:
+        path, md5 = (item.get("relpath"), item.get("md5")) if isinstance(item, dict) else (None, None)
+        if not isinstance(path, str) or not isinstance(md5, str) or not _is_md5(md5):
+            raise InvalidInput(f"{where}: an entry without a path or a hash")
+        try:
+            check_relative_path(path)
+        except ValueError as error:
+            raise InvalidInput(f"{where}: {error}") from None
+        if path in found:
+            raise InvalidInput(f"{where}: {path!r} stands there twice")
+        found[path] = md5
+    for path in found:
+        parent = path.rpartition("/")[0]
+        while parent:
+            if parent in found:
+                raise InvalidInput(f"{where}: {parent!r} is a file and a folder")
+            parent = parent.rpartition("/")[0]
+    return sorted(found.items())
+
+
+def _is_md5(text: str) -> bool:
+    return len(text) == 32 and all(c in "0123456789abcdef" for c in text)
