@@ -17,6 +17,9 @@ _WORDS = {
     r"(?u)\b\w+\b": r"[\pL\pN_]+",
 }
 
+_IN_ATTRIBUTES = frozenset({"LinearClassifier", "LinearRegressor", "Normalizer", "Scaler"})
+"""Operators that keep weights in attributes: kept out, so that coefficients are tensors that a diff can follow."""
+
 _ERRORS = (
     RuntimeError,
     NotImplementedError,
@@ -79,6 +82,7 @@ def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options:
             options=_options(model),
             custom_shape_calculators=shapes,
             custom_conversion_functions=converters,
+            black_op=_IN_ATTRIBUTES,
         )
     except _ERRORS as error:
         lines = str(error).strip().splitlines()

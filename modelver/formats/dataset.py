@@ -240,9 +240,16 @@ def feeds(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Sequence[st
     return result
 
 
-def used_names(inputs: Sequence[Mapping[str, Any]], names: Sequence[str] | None) -> set[str]:
-    """Columns and keys that a model with this signature reads, as far as it says."""
-    return {value["name"] for value in inputs} | set(names or ()) | {_MATRIX}
+def used_names(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> set[str]:
+    """The columns and keys of ``data`` that a model with this signature reads; arguments as for `feeds`."""
+    used = {value["name"] for value in inputs} & set(data._keys())
+    if used:
+        return used
+    if data.frame is None:
+        return {_MATRIX} & set(data._keys())
+    shape = inputs[0]["shape"] if len(inputs) == 1 else None
+    width = shape[1] if shape is not None and len(shape) == 2 and isinstance(shape[1], int) else None
+    return set(data.features(names, width))
 
 
 def _cast(array: "Array", value: Mapping[str, Any], path: str) -> "Array":

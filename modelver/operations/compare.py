@@ -1,0 +1,92 @@
+"""How far a model's outputs are from the recorded ones: the numbers that `core.parity` judges."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelver.core.parity import Difference, Limits, tolerance
+from modelver.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+def difference(
+    expected: "Mapping[str, Array]", actual: "Mapping[str, Array]", rows: int, limits: Limits = Limits()
+) -> Difference:
+    """Compare all outputs, by name.
+
+    An output whose shape changed, or that is missing, has all its rows off. Values are equal where both are NaN, or
+    the same infinity.
+
+    Args:
+        expected: recorded outputs; first dimension ``rows``, else the output counts for every row at once.
+        actual: computed outputs.
+        rows: number of rows.
+        limits: a user's own tolerances.
+
+    Raises:
+        InvalidInput: an output is no tensor (a sequence or map).
+    """
+    import numpy as np
+
+    off = np.zeros(rows, dtype=bool)
+    differs = np.zeros(rows, dtype=bool)
+    has_labels = False
+    distances: list[Array] = []
+    for name, want in expected.items():
+        got = actual.get(name)
+        if got is not None and not isinstance(got, np.ndarray):
+            raise InvalidInput(
+                f"output {name!r} is a {type(got).__name__}, no tensor, and cannot be compared",
+                hint="convert without ZipMap (skl2onnx: options={'zipmap': False})",
+            )
+        number = want.dtype.kind not in "iubOUS"
+        has_labels |= not number
+        mask = off if number else differs
+        if got is None or got.shape != want.shape or (got.dtype != want.dtype and number):
+            mask[:] = True
+            continue
+        if number:
+            distance, wrong = _distance(want, got, limits)
+            distances.append(distance.ravel())
+        else:
+            wrong = np.not_equal(want, got).astype(bool)
+        mask |= _by_row(wrong, rows)
+    return _summary(distances, rows, int(off.sum()), 1.0 - float(differs.mean()) if has_labels and rows else None)
+
+
+def _distance(want: "Array", got: "Array", limits: Limits) -> "tuple[Array, Array]":
+    import numpy as np
+
+    limit = tolerance(want.dtype.name, limits)
+    a, b = got.astype(np.float64), want.astype(np.float64)
+    same: Array = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        distance = np.where(same, 0.0, np.abs(a - b))
+        wrong = ~same & ~(distance <= limit.atol + limit.rtol * np.abs(np.where(np.isfinite(b), b, 0.0)))
+    return distance, wrong
+
+
+def _by_row(wrong: "Array", rows: int) -> "Array":
+    import numpy as np
+
+    if wrong.ndim and wrong.shape[0] == rows:
+        result: Array = wrong.reshape(rows, -1).any(axis=1)
+        return result
+    return np.full(rows, bool(wrong.any()))
+
+
+def _summary(distances: "list[Array]", rows: int, off: int, agreement: float | None) -> Difference:
+    import numpy as np
+
+    values = np.concatenate(distances) if distances else np.zeros(0)
+    values = values[np.isfinite(values)]
+    return Difference(
+        max_abs=float(values.max()) if values.size else None,
+        mean_abs=float(values.mean()) if values.size else None,
+        rows=rows,
+        rows_off=off,
+        label_agreement=agreement,
+    )
