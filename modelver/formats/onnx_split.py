@@ -92,7 +92,7 @@ class _Split:
         self.tensors: list[TensorEntry] = []
 
     def visit(self, tensor: onnx_tensor.WireTensor, place: Place, name: str) -> Rope | None:
-        big = tensor.bytes >= BIG_TENSOR and tensor.dtype is not None and tensor.dtype.bits > 0
+        big = place.movable and tensor.bytes >= BIG_TENSOR and bool(tensor.dtype and tensor.dtype.bits)
         if not place.initializer and tensor.bytes < SMALL_ATTRIBUTE and not tensor.is_external:
             return None
         where = _where(self.model, name)

@@ -49,13 +49,14 @@ class Place:
         path: names of the graphs, nodes and attributes around it, outermost first; no initializer's own name.
         initializer: it is an initializer (or part of a sparse one) of a graph, the main one or an inner one.
         depth: 0 in the main graph.
-        sparse: it is the values (1) or indices (2) of a sparse tensor; 0 otherwise.
+        movable: its data may be external: the checker and onnxruntime 1.31 load it for initializers and for
+            the value of a Constant node, not for sparse tensors and attributes of other operators.
     """
 
     path: tuple[str, ...] = ()
     initializer: bool = False
     depth: int = 0
-    sparse: int = 0
+    movable: bool = False
 
 
 Visit = Callable[[WireTensor, Place, str], Rope | None]
@@ -108,6 +109,7 @@ class _Walk:
         self.reader = model.reader
         self.visit = visit
         self.names: dict[str, int] = {}
+        self.sparse = ""
 
     def message(self, kind: str, start: int, end: int, place: Place) -> Rope:
         if place.depth > MAX_DEPTH:
@@ -147,8 +149,8 @@ class _Walk:
     def _inside(self, kind: str, child: str, item: Field, place: Place) -> Place:
         if kind == "attribute" and child == "graph":
             return Place(place.path, depth=place.depth + 1)
-        if kind == "graph":
-            return Place(place.path, child == "sparse", place.depth)
+        if kind == "graph" or child == "sparse":
+            return Place(place.path, child == "sparse" and kind == "graph", place.depth)
         if kind == "model" and child != "graph":
             return Place((*place.path, child), depth=place.depth)
         return place
@@ -168,7 +170,7 @@ class _Walk:
                 raise Malformed(f"{self.model.path}: the node at byte {start} has over {_MAX_NODE_FIELDS} fields")
         # a Constant is known by what it gives, exporters number its name
         label = (output or name) if operator == "Constant" else (name or output)
-        inside = Place((*place.path, label or operator), depth=place.depth)
+        inside = Place((*place.path, label or operator), depth=place.depth, movable=operator == "Constant")
         rope = Rope()
         for item in items:
             self._field("node", item, rope, inside)
@@ -187,7 +189,7 @@ class _Walk:
             self._once("attribute", item, seen)
             if item.number == 1:
                 name = item.text()
-            self._field("attribute", item, rope, Place((*place.path, name), depth=place.depth))
+            self._field("attribute", item, rope, Place((*place.path, name), depth=place.depth, movable=place.movable))
             position = item.end
         return rope
 
@@ -208,12 +210,14 @@ class _Walk:
             return None
         initializer = kind == "graph" or (kind == "sparse" and place.initializer)
         own = tensor.name if initializer else ""
-        if kind == "sparse" and item.number == 2:
-            own = "/".join(part for part in (own, "indices") if part)
+        if kind == "sparse" and item.number == 1:
+            self.sparse = own
+        elif kind == "sparse":
+            own = "/".join(part for part in (self.sparse, "indices") if part)
         parts = [*_without_value(place.path, initializer), *([own] if own else [])]
         name = self._unique("/".join(parts) or "tensor")
-        found = Place(place.path, initializer, place.depth, item.number if kind == "sparse" else 0)
-        return self.visit(tensor, found, name)
+        movable = kind == "graph" or (kind == "attribute" and place.movable)
+        return self.visit(tensor, Place(place.path, initializer, place.depth, movable), name)
 
     def _unique(self, name: str) -> str:
         times = self.names.get(name, 0) + 1

@@ -146,6 +146,7 @@ def _same(path: Path, size: int, pieces: Pieces) -> bool:
             start = position
             position += len(piece)
             for other in present.pieces(start, position):
-                if other != piece:
+                # a bytearray compares by memcmp, a memoryview element by element
+                if bytearray(other) != piece:
                     return False
     return True

@@ -13,7 +13,7 @@ from types import TracebackType
 from modelver.errors import InvalidInput, NotFound
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-PIECE = 8 << 20
+PIECE = 1 << 20
 """Bytes read at once from a payload."""
 
 _WINDOW = 32 << 10
