@@ -1,6 +1,23 @@
 """The disk: atomic writes, verified copies, and remembered digests."""
 
-from modelver.adapters.files.disk import Digest, copy_file, digest_file, open_regular, remove_file, write_atomic
+from modelver.adapters.files.disk import (
+    Digest,
+    copy_file,
+    digest_file,
+    exclusive,
+    open_regular,
+    remove_file,
+    write_atomic,
+)
 from modelver.adapters.files.hashes import HashCache
 
-__all__ = ["Digest", "HashCache", "copy_file", "digest_file", "open_regular", "remove_file", "write_atomic"]
+__all__ = [
+    "Digest",
+    "HashCache",
+    "copy_file",
+    "digest_file",
+    "exclusive",
+    "open_regular",
+    "remove_file",
+    "write_atomic",
+]

@@ -149,6 +149,37 @@ def open_regular(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+@contextmanager
+def exclusive(path: Path, timeout: float) -> Iterator[None]:
+    """Hold a lock that the kernel frees when the process ends, however it ends.
+
+    Args:
+        path: the lock's file; made, and left there.
+        timeout: seconds to wait for another process.
+
+    Raises:
+        ExternalFailure: another process still holds it, or the folder can't be written.
+    """
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise ExternalFailure(
+                        f"another process has held {path} for over {timeout:g} s", hint="wait for it to end"
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _fill(reading: int, writing: int, digest: bool) -> Digest | None:
     try:
         fcntl.ioctl(writing, _FICLONE, reading)
