@@ -72,7 +72,9 @@ def judge(a: Sidecar | None, b: Sidecar | None, found: Mapping[str, Section]) ->
         return Bump("major", ("model removed",))
     findings = [finding for rule in _RULES for finding in rule(a, b, found)]
     if not findings:
-        return Bump("none")
+        if all(section.empty for section in found.values()):
+            return Bump("none")
+        findings.append(("patch", "contents changed"))  # no difference goes without a version
     findings.sort(key=lambda finding: -LEVELS.index(finding[0]))  # stable: the rules stand in order of importance
     reasons = tuple(text for _, text in findings)
     if len(reasons) > MAX_REASONS:
@@ -234,24 +236,44 @@ def _weights(a: Sidecar, b: Sidecar, found: Mapping[str, Section]) -> list[Findi
 
 
 def _others(a: Sidecar, b: Sidecar, found: Mapping[str, Section]) -> list[Finding]:
-    """Every other section that differs, so that no difference goes without a bump."""
+    """What differs beside all that has a sentence of its own."""
     findings: list[Finding] = []
     improved = [c for c in found["metrics"].changed if c.detail["better"]]
     findings += [("patch", f"{_name(c.name)} got better: {number(c.a)} -> {number(c.b)}") for c in improved[:_NAMED]]
     for title, section in found.items():
-        names = [c.name for c in section.changed] + [e.name for e in (*section.added, *section.removed)]
-        if title == "metadata":
-            names = [name for name in names if name != "license"]
-        if title == "metrics":
-            names = [c.name for c in section.changed if c.detail["better"] is None] + [e.name for e in section.added]
-        if names and title not in ("signature", "graph", "tensors", "files", "weights", "variants"):
-            findings.append(("patch", f"{_TITLES.get(title, title)} changed: {_some(names)}"))
-    if not findings and any(not section.empty for section in found.values()):
-        findings.append(("patch", "contents changed"))
+        if title in _TITLES:
+            names = [name for name in _differing(title, section) if not _told(title, name)]
+            if names:
+                findings.append(("patch", f"{_TITLES[title]} changed: {_some(names)}"))
     return findings
 
 
-_TITLES = {"metadata": "card", "params": "params", "format": "format's details", "validation": "validation"}
+def _differing(title: str, section: Section) -> list[str]:
+    changed = [c.name for c in section.changed if title != "metrics" or c.detail["better"] is None]
+    if title in ("targets", "variants"):  # coming and going are told apart
+        return changed
+    removed = [] if title == "metrics" else [e.name for e in section.removed]
+    return changed + [e.name for e in section.added] + removed
+
+
+def _told(title: str, name: str) -> bool:
+    """Whether another rule has said it."""
+    return (title, name) == ("metadata", "license") or (title == "format" and (_runs_on(name) or name == "name"))
+
+
+_TITLES = {
+    "metadata": "card",
+    "source": "source",
+    "format": "format's details",
+    "metrics": "metrics",
+    "params": "params",
+    "validation": "validation",
+    "targets": "targets",
+    "lineage": "lineage",
+    "environment": "environment",
+    "variants": "variants",
+}
+"""Sections that are told by the names of what differs in them, and what they are called in a sentence."""
 
 _RULES: tuple[Callable[[Sidecar, Sidecar, Mapping[str, Section]], list[Finding]], ...] = (
     _format,
