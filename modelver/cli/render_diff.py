@@ -137,8 +137,10 @@ def _sections(diff: Diff) -> Iterator[tuple[str, list[_Row]]]:
             yield f"Tensors: {_counts(section)}", _tensor_rows(section)
         elif name == "files" and not plain:
             yield f"Files: {_counts(section)}", []  # named by content, so their names tell a reader nothing
+        elif name == "weights":
+            yield "Weights", [row for row in _rows(section) if row.name != "md5"]  # sha256 says it as well
         else:
-            yield name.capitalize(), _rows(section)
+            yield name.capitalize(), sorted(_rows(section), key=lambda row: row.name != "license")
 
 
 def _counts(section: Section) -> str:

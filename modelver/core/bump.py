@@ -90,7 +90,7 @@ def _layout(doc: Sidecar) -> str:
 def _format(a: Sidecar, b: Sidecar, found: Mapping[str, Section]) -> list[Finding]:
     old, new = _layout(a), _layout(b)
     if old != new:
-        return [("major", f"format changed from {printable(old)} to {printable(new)}")]
+        return [("major", f"format changed from {_name(old)} to {_name(new)}")]
     findings: list[Finding] = []
     for entry in found["format"].added:
         if _runs_on(entry.name):
@@ -110,7 +110,7 @@ def _runs_on(name: str) -> bool:
 
 
 def _opset(name: str) -> str:
-    return f"opset {printable(name.removeprefix('opsets.'))}" if name.startswith("opsets.") else name.replace("_", " ")
+    return f"opset {_name(name.removeprefix('opsets.'))}" if name.startswith("opsets.") else name.replace("_", " ")
 
 
 def _signature(a: Sidecar, b: Sidecar, found: Mapping[str, Section]) -> list[Finding]:
@@ -161,7 +161,7 @@ def _reshaped(section: Section) -> list[Finding]:
     findings: list[Finding] = []
     for change in section.changed:
         if change.a["dtype"] != change.b["dtype"]:
-            text = f"retyped from {change.a['dtype']} to {change.b['dtype']}"
+            text = f"retyped from {_name(change.a['dtype'])} to {_name(change.b['dtype'])}"
             findings.append(("major", f"tensor {quoted(change.name)} {text}"))
         if change.a["shape"] != change.b["shape"]:
             text = f"reshaped from {shape_text(change.a['shape'])} to {shape_text(change.b['shape'])}"

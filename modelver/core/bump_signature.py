@@ -27,6 +27,9 @@ def judge_signature(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Finding]
         findings += _input_shape(name, inputs_a[name].get("shape"), inputs_b[name].get("shape"))
     findings += _equal_dimensions(inputs_a, inputs_b)
     ties_a, ties_b = _ties(inputs_a), _ties(inputs_b)
+    # An input that went or was fixed has a finding of its own; its outputs need not repeat it.
+    still_open = {place for places in ties_b.values() for place in places} | _unnamed(inputs_b)
+    ties_a = {symbol: places & still_open for symbol, places in ties_a.items()}
     for name in outputs_a.keys() & outputs_b.keys():
         findings += _types(f"output {quoted(name)}", outputs_a[name], outputs_b[name])
         findings += _output_shape(name, outputs_a[name].get("shape"), outputs_b[name].get("shape"), ties_a, ties_b)
@@ -73,7 +76,11 @@ def _added(what: str, name: str, value: _Value) -> Finding:
 
 def _types(what: str, a: _Value, b: _Value) -> list[Finding]:
     old, new = a.get("dtype"), b.get("dtype")
-    return [] if old == new else [("major", f"{what} retyped from {old} to {new}")]
+    return [] if old == new else [("major", f"{what} retyped from {_type(old)} to {_type(new)}")]
+
+
+def _type(dtype: object) -> str:
+    return shorten(printable(str(dtype)), 20)
 
 
 def _input_shape(name: str, a: Sequence[Any] | None, b: Sequence[Any] | None) -> list[Finding]:
@@ -136,6 +143,11 @@ def _ties(inputs: dict[str, _Value]) -> dict[str, set[_Position]]:
             if isinstance(dim, str):
                 places.setdefault(dim, set()).add((name, index))
     return places
+
+
+def _unnamed(inputs: dict[str, _Value]) -> set[_Position]:
+    """The places of the inputs whose size is open and has no name."""
+    return {(n, i) for n, value in inputs.items() for i, dim in enumerate(value.get("shape") or ()) if dim is None}
 
 
 def _labels(a: Sequence[Any] | None, b: Sequence[Any] | None) -> list[Finding]:

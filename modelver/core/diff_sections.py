@@ -4,7 +4,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from modelver.core import metrics
@@ -327,6 +327,16 @@ def _file_facts(entry: FileEntry) -> Facts:
 
 
 def _tensor_facts(entry: TensorEntry) -> Facts:
-    facts = asdict(entry)
-    del facts["name"]
-    return facts | {"shape": list(entry.shape)}
+    # Spelled out, for dataclasses.asdict copies deeply and takes ten times as long on 100,000 tensors.
+    return {
+        "dtype": entry.dtype,
+        "shape": list(entry.shape),
+        "bytes": entry.bytes,
+        "sha256": entry.sha256,
+        "l2": entry.l2,
+        "min": entry.min,
+        "max": entry.max,
+        "mean": entry.mean,
+        "zeros": entry.zeros,
+        "nonfinite": entry.nonfinite,
+    }

@@ -6,11 +6,11 @@ escape sequence could rewrite a terminal, and a bidi mark could show a reviewer 
 
 import unicodedata
 
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
 
 
 def printable(text: str) -> str:
-    """``text`` with control, format (bidi, zero width), surrogate and unassigned characters as escapes.
+    """``text`` with control, format (bidi, zero width), surrogate and unassigned characters and odd blanks as escapes.
 
     Escapes are those of Python's string literals (``\\n``, ``\\x1b``, ``\\u202e``).
     """
@@ -46,7 +46,7 @@ def pad(text: str, width: int) -> str:
 
 
 def _escape(char: str) -> str:
-    if unicodedata.category(char) not in _HIDDEN:
+    if char == " " or unicodedata.category(char) not in _HIDDEN:
         return char
     return char.encode("unicode_escape").decode("ascii")
 

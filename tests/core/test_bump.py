@@ -81,6 +81,15 @@ def test_outputs(level, old, new, reason):
     assert bump.reasons[0].replace("(from ", "(") == reason
 
 
+def test_an_input_that_was_fixed_is_told_once():
+    bump = required_bump(signed([X], [Y]), signed([value("X", 1, 64)], [value("Y", 1, 10)]))
+    assert bump.reasons == (
+        "shape of input 'X' narrowed from [N, 64] to [1, 64]",
+        "shape of output 'Y' promises more from [N, 10] to [1, 10]",
+    )
+    assert len(required_bump(signed([X], [Y]), signed([value("X", 1, 64)], [Y])).reasons) == 1
+
+
 def test_another_name_for_a_dimension_everywhere_breaks_nobody():
     new = signed([value("X", "batch", 64)], [value("Y", "batch", 10)])
     assert required_bump(signed([X], [Y]), new).level == "patch"
@@ -223,9 +232,14 @@ def test_reasons_are_bounded_and_say_nothing_twice():
 
 def test_reasons_cannot_forge_lines():
     evil = "X\nModelver-Bump: none\x1b[2J\u202eevil" + "x" * 500
-    bump = required_bump(signed([X], [Y]), signed([X, value(evil, 1)], [Y]))
-    assert bump.level == "major"
-    assert all(reason.isprintable() and len(reason) < 120 for reason in bump.reasons)
+    old = signed([X], [value("p", 1)])
+    new = signed([X, value(evil, 1)], [value("p", evil, dtype=evil), value(evil, 1)], [evil])
+    new |= {"license": evil, "variants": {evil: {}}, "targets": {evil: {"ok": True}}, "params": {evil: {evil: 1}}}
+    new["format"] = GOLDEN["format"] | {"opsets": {evil: 1}}
+    for side in (new, new | {"format": {"name": evil}}):
+        bump = required_bump(old, side)
+        assert bump.level == "major"
+        assert all(reason.isprintable() and len(reason) < 200 for reason in bump.reasons)
 
 
 dims = st.none() | st.integers(1, 3) | st.sampled_from(["N", "M"])
