@@ -4,6 +4,7 @@ Stands against CVE-2022-25882, 2024-27318, 2024-5187, 2025-51480, 2026-27489 (sy
 2026-34446 (hard links) of ONNX's external data.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -66,16 +67,16 @@ class Folder:
                 os.close(at)
         except FileNotFoundError:
             raise InvalidInput(f"{what}: the file {name!r} is missing beside the model") from None
-        except (OSError, ValueError) as error:
-            if (self.path / name).is_symlink() or any(p.is_symlink() for p in _above(self.path, folders)):
-                raise InvalidInput(f"{what}: {name!r} is a symbolic link", _COPY_HINT) from None
-            raise InvalidInput(f"{what}: {name!r} cannot be opened: {error}") from None
-        reader = Reader(self.path / name, descriptor=found)
+        except OSError as error:
+            # what O_NOFOLLOW gives for a link, alone and together with O_DIRECTORY
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise InvalidInput(f"{what}: {name!r} is or goes through a symbolic link", _COPY_HINT) from None
+            raise InvalidInput(f"{what}: {name[:80]!r} cannot be opened: {error.strerror}") from None
+        try:
+            reader = Reader(self.path / name, descriptor=found)
+        except InvalidInput:
+            raise InvalidInput(f"{what}: {name!r} is not a regular file") from None
         if reader.links > 1:
             reader.close()
             raise InvalidInput(f"{what}: {name!r} is a hard link, it may be a file from elsewhere", _COPY_HINT)
         return reader
-
-
-def _above(root: Path, folders: list[str]) -> list[Path]:
-    return [root.joinpath(*folders[: n + 1]) for n in range(len(folders))]

@@ -10,7 +10,7 @@ from typing import Any
 from modelver.errors import InvalidInput
 from modelver.formats import dtypes, onnx_tensor
 from modelver.formats.digest import Digester
-from modelver.formats.onnx_walk import SMALL_ATTRIBUTE, Model, Place
+from modelver.formats.onnx_walk import SMALL_ATTRIBUTE, Model, Place, Visit
 from modelver.formats.wire import Rope
 
 _MAX_SKELETON = 1 << 30
@@ -35,12 +35,12 @@ def describe(path: Path) -> Facts:
         return describe_open(model)
 
 
-def describe_open(model: Model) -> Facts:
-    """As `describe`, for a model that is open."""
+def describe_open(model: Model, check: Visit | None = None) -> Facts:
+    """As `describe`, for a model that is open; ``check`` is called with each tensor on the way."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from onnx import ModelProto
 
-    skeleton = _skeleton(model)
+    skeleton = _skeleton(model, check)
     if skeleton.length > _MAX_SKELETON:
         raise InvalidInput(f"{model.path}: its graph takes {skeleton.length} bytes without weights")
     try:
@@ -50,7 +50,7 @@ def describe_open(model: Model) -> Facts:
         raise InvalidInput(f"{model.path} is not a well-formed ONNX model: {error}") from None
 
 
-def _skeleton(model: Model) -> Rope:
+def _skeleton(model: Model, check: Visit | None) -> Rope:
     """The model with no data in its weights, and a digest for data in small attributes.
 
     The digest makes equal tensors equal whether they came as raw or as typed data.
@@ -58,7 +58,9 @@ def _skeleton(model: Model) -> Rope:
     with Digester() as digester:
 
         def strip(tensor: onnx_tensor.WireTensor, place: Place, name: str) -> Rope:
-            small = not place.initializer and not tensor.is_external and tensor.bytes < SMALL_ATTRIBUTE
+            if check is not None:
+                check(tensor, place, name)
+            small = not place.initializer and tensor.bytes < SMALL_ATTRIBUTE
             tensor.kept = [
                 item
                 for item in tensor.kept

@@ -55,7 +55,7 @@ def split(source: Path, dest: Path, progress: Progress | None = None, *, fsync: 
         Digester(progress) as digester,
         Output(dest, fsync=fsync) as output,
     ):
-        model.rebuild(lambda tensor, place, name: _survey(model, tensor, name))
+        facts = onnx_describe.describe_open(model, lambda tensor, place, name: _check(model, tensor, name))
         job = _Split(model, output, digester)
         graph = model.rebuild(job.visit)
         if graph.length > _MAX_GRAPH:
@@ -68,13 +68,12 @@ def split(source: Path, dest: Path, progress: Progress | None = None, *, fsync: 
             companions.copy(model.folder, source, skip, output, digester)
         model.check_unchanged()
         output.add_hashed(MODEL, graph, digester)
-        facts = onnx_describe.describe(dest / MODEL)
         tensors = tuple(sorted(job.tensors, key=lambda entry: entry.name))
         return Ingested(tensors, output.listing(), *facts)
 
 
-def _survey(model: Model, tensor: onnx_tensor.WireTensor, name: str) -> None:
-    """The first walk: find what is wrong before anything is written."""
+def _check(model: Model, tensor: onnx_tensor.WireTensor, name: str) -> None:
+    """Part of the first walk: find what is wrong before anything is written."""
     where = _where(model, name)
     if tensor.dtype is not None and tensor.dtype.bits:
         onnx_tensor.payload(tensor, model.folder, where)

@@ -304,7 +304,13 @@ def _decode(block: Any, ends: Any, where: str) -> Any:
     longest = int(lengths.max())
     if longest > 10:
         raise Malformed(f"{where}: broken number in its data")
+    if longest == 1:
+        return block.astype(np.uint64)
     values = np.zeros(starts.size, dtype=np.uint64)
+    if longest == int(lengths.min()):
+        for place, digits in enumerate(block.reshape(-1, longest).T):
+            values |= (digits & 0x7F).astype(np.uint64) << np.uint64(7 * place)
+        return values
     for place in range(longest):
         at = lengths > place
         digits = (block[starts[at] + place] & 0x7F).astype(np.uint64)
