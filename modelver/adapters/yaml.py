@@ -8,7 +8,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -27,7 +27,7 @@ _CONFLICT = re.compile(rb"^(<{7} |>{7} )", re.MULTILINE)
 class _Loader(_Base):  # type: ignore[misc]
     """The safe loader with YAML 1.2's scalars and no duplicate keys."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # none of YAML 1.1's
 
 
 for _tag, _pattern, _first in (
@@ -185,7 +185,8 @@ def _check_depth(text: str, where: str) -> None:
             if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 depth += 1
                 if depth > MAX_DEPTH:
-                    raise InvalidInput(f"{where}, line {event.start_mark.line + 1}: nested deeper than {MAX_DEPTH}")
+                    line = event.start_mark.line + 1 if event.start_mark else 0
+                    raise InvalidInput(f"{where}, line {line}: nested deeper than {MAX_DEPTH}")
             elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
                 depth -= 1
     except yaml.MarkedYAMLError as error:

@@ -144,3 +144,17 @@ def bump_between(old: Version, new: Version) -> Level:
     if new.minor != old.minor:
         return "minor"
     return "none" if new == old else "patch"
+
+
+def parse_bump(text: str) -> Level | None:
+    """What a user wrote behind ``--bump``; None for ``auto``.
+
+    Raises:
+        InvalidInput: none of auto, patch, minor, major.
+    """
+    if text == "auto":
+        return None
+    for level in LEVELS:
+        if text == level and level != "none":
+            return level
+    raise InvalidInput(f"--bump {ascii(text[:40])} is no bump", hint="auto, patch, minor or major")

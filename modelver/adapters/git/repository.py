@@ -144,24 +144,43 @@ class GitRepository:
         kind = self.text("cat-file", "-t", object_id)
         return self.run("cat-file", kind, object_id)
 
+    def read_objects(self, object_ids: Sequence[str]) -> dict[str, bytes]:
+        """Raw contents of many objects, in one call of Git; a missing one is left out."""
+        return {key: data for key, _, data in self._batch(object_ids, object_ids)}
+
+    def trailers(self, message: str) -> dict[str, str]:
+        """The trailers at the end of a message."""
+        output = self.run("interpret-trailers", "--parse", "--no-divider", stdin=message.encode())
+        pairs = (line.partition(":") for line in output.decode("utf-8", "replace").splitlines())
+        return {key.strip(): value.strip() for key, _, value in pairs}
+
+    def verifies(self, tag: str) -> bool:
+        """Whether Git's own `verify-tag` accepts a tag's signature with the keys of this machine."""
+        return git_status(self.root, ["verify-tag", "--", tag])[0] == 0
+
     def files_at(self, commit: str, paths: Sequence[str]) -> dict[str, bytes]:
         """The contents of files at a commit; a path that is absent there, or no regular file, is left out."""
         wanted = [p for p in paths if "\n" not in p]
-        if not wanted:
-            return {}
-        request = "".join(f"{commit}:{path}\n" for path in wanted).encode("utf-8", "surrogateescape")
+        found = self._batch(wanted, [f"{commit}:{path}" for path in wanted])
+        return {path: data for path, kind, data in found if kind == b"blob"}
+
+    def _batch(self, keys: Sequence[str], names: Sequence[str]) -> list[tuple[str, bytes, bytes]]:
+        """`git cat-file --batch`: (key, type, content) of each object that exists, in order."""
+        if not names:
+            return []
+        request = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
         output = self.run("cat-file", "--batch", stdin=request)
-        found: dict[str, bytes] = {}
+        found = []
         position = 0
-        for path in wanted:
+        for key in keys:
             end = output.index(b"\n", position)
             header = output[position:end].split(b" ")
             position = end + 1
-            if len(header) == 3 and header[2].isdigit() and header[1] in (b"blob", b"tree", b"commit"):
-                size = int(header[2])
-                if header[1] == b"blob":
-                    found[path] = output[position : position + size]
-                position += size + 1
+            if header[-1] in (b"missing", b"ambiguous"):
+                continue
+            size = int(header[2])
+            found.append((key, header[1], output[position : position + size]))
+            position += size + 1
         return found
 
     def list_files(self, commit: str, *pathspecs: str) -> list[str]:
@@ -175,12 +194,15 @@ class GitRepository:
         return paths
 
     def changed_paths(self, paths: Sequence[str]) -> dict[str, str]:
-        """Of these paths (files or folders): those that differ from HEAD, with Git's two-letter state (``??`` untracked)."""
+        """Of these paths (files or folders): those that differ from HEAD, with Git's two-letter state.
+
+        ``??`` is untracked.
+        """
         if not paths:
             return {}
         output = self.run(
-            "-c", "core.quotePath=false", "--literal-pathspecs", "status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=no",
-            "--no-renames", "--", *paths,
+            "-c", "core.quotePath=false", "--literal-pathspecs", "status", "--porcelain=v1", "-z",
+            "--untracked-files=all", "--ignored=no", "--no-renames", "--", *paths,
         )  # fmt: skip
         return {os.fsdecode(entry[3:]): os.fsdecode(entry[:2]) for entry in output.split(b"\0") if entry}
 

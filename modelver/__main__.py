@@ -1,0 +1,5 @@
+"""``python -m modelver``."""
+
+from modelver.cli.main import main
+
+main()

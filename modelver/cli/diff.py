@@ -1,0 +1,39 @@
+"""``modelver diff``."""
+
+from typing import Annotated
+
+import typer
+
+from modelver.cli.context import Format, FormatOption, ModelOption, complete_ref, open_project, out, out_json
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="The older side, a ref.", autocompletion=complete_ref)],
+    b: Annotated[
+        str | None,
+        typer.Argument(help="The newer side, a ref; nothing: the working tree.", autocompletion=complete_ref),
+    ] = None,
+    model: ModelOption = None,
+    form: FormatOption = Format.table,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 if there are differences.")] = False,
+) -> None:
+    """Compare two versions: signature, metrics, parameters, lineage, tensors, and the bump they call for.
+
+    Only metadata in Git is read: no weights need to be on this machine.
+
+    Examples:
+
+      modelver diff v1 v2
+
+      modelver diff digits@latest --exit-code
+    """
+    from modelver.cli import render_diff
+    from modelver.operations.diffing import diff as diff_
+
+    found = diff_(open_project(), a, b, model)
+    if form is Format.json:
+        out_json(found.to_dict())
+    else:
+        out(render_diff.markdown(found) if form is Format.markdown else render_diff.table(found))
+    if exit_code and not found.empty:
+        raise typer.Exit(1)

@@ -1,0 +1,33 @@
+"""``modelver init``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelver.cli.context import DryRunOption, out, say
+
+
+def init(
+    remote: Annotated[
+        str | None, typer.Option("--remote", metavar="URL", help="DVC's default remote: a folder, s3://…, ssh://….")
+    ] = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Make this folder a Git + DVC repository that is ready for models. What is there stays; safe to run again.
+
+    Examples:
+
+      modelver init
+
+      modelver init --remote s3://bucket/models
+    """
+    from modelver.operations.init import init as init_
+
+    done = init_(Path.cwd(), remote=remote, dry_run=dry_run)
+    for line in done:
+        out(("would have " if dry_run else "") + line)
+    if not done:
+        out("everything is in place")
+    elif not dry_run:
+        say("next: git add -A && git commit, then modelver add NAME PATH")

@@ -1,0 +1,35 @@
+"""``modelver log``."""
+
+from typing import Annotated
+
+import typer
+
+from modelver.cli.context import Format, FormatOption, complete_model, open_project, out, out_json, say, table
+
+
+def log(
+    name: Annotated[str | None, typer.Argument(help="Only this model.", autocompletion=complete_model)] = None,
+    form: FormatOption = Format.table,
+    limit: Annotated[int | None, typer.Option("--max-count", "-m", min=1, help="No more entries than this.")] = None,
+) -> None:
+    """Who did what when: versions, promotions, rollbacks, yanks; newest first.
+
+    Example:
+
+      modelver log digits -m 5
+    """
+    from modelver.core.printable import printable
+    from modelver.operations.listing import log as log_
+
+    events = log_(open_project(), name)[:limit]
+    if form is Format.json:
+        out_json([event.to_dict() for event in events])
+        return
+    if not events:
+        say("nothing has happened yet")
+        return
+    rows = [
+        (e.time, e.action, e.model, e.version or "?", e.environment or "", printable(e.tagger.partition(" <")[0]))
+        for e in events
+    ]
+    out(table(rows, ("time", "action", "model", "version", "environment", "by"), form))

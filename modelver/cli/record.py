@@ -1,0 +1,41 @@
+"""``modelver record``."""
+
+from typing import Annotated
+
+import typer
+
+from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, open_project, out, out_json, say
+from modelver.cli.tag import BumpOption, ForceNewOption, ReasonOption, VersionOption, request
+
+
+def record(
+    name: Annotated[
+        str | None, typer.Argument(help="The model; may be left out where there is one.", autocompletion=complete_model)
+    ] = None,
+    version: VersionOption = None,
+    bump: BumpOption = "auto",
+    reason: ReasonOption = "",
+    force_new: ForceNewOption = False,
+    dry_run: DryRunOption = False,
+    form: FormatOption = Format.table,
+) -> None:
+    """Write the metadata sidecar of what is checked out, for review in a pull request. No commit, no tag.
+
+    Example:
+
+      modelver record digits && git commit -am "digits: more trees"
+    """
+    from modelver.operations.record import record as record_
+
+    project = open_project()
+    model = project.pick_model(name)
+    plan = record_(project, model, request(project, version, bump, reason, force_new), dry_run=dry_run)
+    if form is Format.json:
+        out_json({**plan.to_dict(), "dry_run": dry_run})
+        return
+    verb = "would record" if dry_run else "recorded"
+    out(f"{verb} {model} {plan.choice.version} ({plan.choice.level}: {'; '.join(plan.choice.reasons)})")
+    for path in sorted(plan.contents):
+        out(f"  {path}")
+    if not dry_run:
+        say(f"next: git add {plan.facts.layout.folder} && git commit")

@@ -1,0 +1,45 @@
+"""``modelver stage``: what the stages of ``dvc.yaml`` call."""
+
+from typing import Annotated
+
+import typer
+
+from modelver.cli.context import Progress, complete_model, open_project, out, say
+
+app = typer.Typer(help="What the stages of dvc.yaml call.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="The model.", autocompletion=complete_model)]
+
+
+@app.command("export")
+def export(name: Name) -> None:
+    """Turn a framework's own file into models/NAME/weights/, with the framework's answers on real rows.
+
+    The framework's file is unpickled here, in this process, and nowhere else.
+    """
+    from modelver.operations.facts import model_settings
+    from modelver.operations.stage_export import run
+
+    project = open_project()
+    with Progress(f"exporting {name}") as progress:
+        result = run(project.root, name, model_settings(project.worktree, name), progress)
+    out(f"exported {name}: {result.tensors} tensors, {result.files} files, {result.rows} recorded rows")
+
+
+@app.command("validate")
+def validate(name: Name) -> None:
+    """Check models/NAME/weights/: structure, digests, parity with the framework, metrics, gates.
+
+    A failed verdict is written to validation.json and ends with status 0, so that `dvc repro` records it;
+    `modelver tag` refuses such a model.
+    """
+    from modelver.operations.facts import model_settings
+    from modelver.operations.stage_validate import run
+
+    project = open_project()
+    result = run(project.root, name, model_settings(project.worktree, name))
+    for check in result.checks:
+        out(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.message}")
+        if not check.ok and check.hint:
+            say(f"hint: {check.hint}")
+    out(f"{name}: {'valid' if result.ok else 'NOT valid: modelver tag will refuse it'}")

@@ -1,0 +1,46 @@
+"""``modelver status``."""
+
+from typing import Annotated
+
+import typer
+
+from modelver.cli.context import Format, FormatOption, complete_model, open_project, out, out_json, say, table
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="Only this model.", autocompletion=complete_model)] = None,
+    form: FormatOption = Format.table,
+) -> None:
+    """Say what changed since each model's last version, and what stands between it and a tag.
+
+    Example:
+
+      modelver status digits
+    """
+    from modelver.operations.status import status as status_
+
+    found = status_(open_project(), name)
+    if form is Format.json:
+        out_json([one.to_dict() for one in found])
+        return
+    if not found:
+        say("this repository has no models yet; add one with: modelver add NAME PATH")
+        return
+    if form is Format.markdown:
+        rows = [(s.model, s.last or "", s.next or "", s.level, "<br>".join(o.what for o in s.obstacles)) for s in found]
+        out(table(rows, ("model", "last", "next", "bump", "in the way"), form))
+        return
+    for one in found:
+        out(f"{one.model} ({one.kind}): " + (f"last version {one.last}" if one.last else "no version yet"))
+        for environment, version in sorted(one.environments.items()):
+            out(f"  runs in {environment}: {version}")
+        if one.last and not one.changes and not one.obstacles:
+            out("  nothing changed since")
+        for change in one.changes if one.last else ():
+            out(f"  changed: {change}")
+        for obstacle in one.obstacles:
+            out(f"  in the way: {obstacle.what}")
+            if obstacle.mend:
+                out(f"    {obstacle.mend}")
+        if one.next and not one.obstacles:
+            out(f"  ready: modelver tag {one.model}   makes {one.next} ({one.level})")

@@ -1,0 +1,128 @@
+"""What `init` and `add` write into people's files: starter stages, settings, attributes. Pure."""
+
+from typing import Any
+
+from modelver.errors import Refused
+
+ATTRIBUTES = """\
+# What modelver and DVC write has the same bytes everywhere.
+*.dvc text eol=lf
+dvc.lock text eol=lf
+models/**/metadata.yaml text eol=lf
+models/**/source.json text eol=lf
+models/**/validation.json text eol=lf
+models/**/*.jsonl text eol=lf linguist-generated
+"""
+
+PARAMS = """\
+modelver:
+  scheme: semver        # or sequence (v1, v2, …), or timestamp
+  models: {}            # `modelver add` puts models here that a stage exports
+"""
+
+STAGES: dict[str, Any] = {
+    "export": {
+        "foreach": "${modelver.models}",
+        "do": {
+            "cmd": "modelver stage export ${key}",
+            "deps": ["${item.source}", "${item.data}"],
+            "params": [
+                "modelver.models.${key}.source",
+                "modelver.models.${key}.framework",
+                "modelver.models.${key}.target",
+                "modelver.models.${key}.export",
+            ],
+            "outs": [
+                "models/${key}/weights",
+                {"models/${key}/tensors.jsonl": {"cache": False}},
+                {"models/${key}/files.jsonl": {"cache": False}},
+                {"models/${key}/source.json": {"cache": False}},
+            ],
+        },
+    },
+    "validate": {
+        "foreach": "${modelver.models}",
+        "do": {
+            "cmd": "modelver stage validate ${key}",
+            "deps": ["models/${key}/weights", "models/${key}/files.jsonl", "models/${key}/source.json", "${item.data}"],
+            "params": [
+                "modelver.models.${key}.target",
+                "modelver.models.${key}.gates",
+                "modelver.models.${key}.parity",
+            ],
+            "metrics": [{"models/${key}/validation.json": {"cache": False}}],
+        },
+    },
+}
+"""The stage groups of ``dvc.yaml``. Block lists: DVC can't parse ``${…}`` in a flow list."""
+
+
+def ensure_stages(document: Any) -> None:
+    """Put the stage groups into a parsed ``dvc.yaml`` where they are missing.
+
+    Raises:
+        Refused: a stage of that name exists and does something else.
+    """
+    stages = document.setdefault("stages", {})
+    for name, stage in STAGES.items():
+        if name not in stages:
+            stages[name] = _copy(stage)
+            continue
+        theirs = stages[name]
+        body = theirs.get("do", theirs) if isinstance(theirs, dict) else {}
+        if f"modelver stage {name}" not in str(body.get("cmd", "")):
+            raise Refused(
+                f"dvc.yaml has a stage {name!r} of its own, and modelver needs that name for its stage group",
+                hint=f"rename the stage in dvc.yaml (git grep -n '{name}:' dvc.yaml), then run this again",
+            )
+
+
+def ensure_artifact(document: Any, name: str, path: str, desc: str | None) -> None:
+    """Declare a model in a parsed ``dvc.yaml``; what people wrote into its entry stays."""
+    artifacts = document.get("artifacts")
+    if artifacts is None:
+        artifacts = document["artifacts"] = {}
+    entry = artifacts.get(name)
+    if entry is None:
+        entry = artifacts[name] = {}
+    entry["path"] = path
+    entry.setdefault("type", "model")
+    if desc:
+        entry["desc"] = desc
+
+
+def ensure_settings(document: Any, name: str, settings: dict[str, Any]) -> None:
+    """Put a model's settings into a parsed ``params.yaml``; keys that are there already keep their value,
+    but for those that ``settings`` gives a value."""
+    section = document.get("modelver")
+    if section is None:
+        section = document["modelver"] = {"scheme": "semver"}
+    models = section.get("models")
+    if not models:
+        models = section["models"] = {}
+    entry = models.get(name)
+    if entry is None:
+        entry = models[name] = {}
+    for key, value in settings.items():
+        if key not in entry or value not in (None, {}):
+            entry[key] = value
+
+
+def merged_attributes(present: str) -> str:
+    """``.gitattributes`` with the missing lines added at the end."""
+    lines = present.splitlines()
+    missing = [line for line in ATTRIBUTES.splitlines() if line not in lines]
+    if not missing:
+        return present
+    if present and not present.endswith("\n"):
+        present += "\n"
+    return present + "\n".join(missing) + "\n"
+
+
+def _copy(value: Any) -> Any:
+    """A deep copy of plain data: the YAML writer would turn shared parts into aliases."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
+    return value

@@ -1,0 +1,282 @@
+"""`modelver add`: declare a model, in whichever of the three ways it comes."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from modelver.adapters import dvc_project, yaml
+from modelver.adapters.dvc import DvcCache
+from modelver.adapters.files import HashCache, write_atomic
+from modelver.core import card, starter
+from modelver.core.layout import DVC_YAML, PARAMS, Layout
+from modelver.core.manifest import FileEntry, dump_files, dump_tensors, dvc_dir_listing
+from modelver.core.names import check_case, check_model_name
+from modelver.errors import NotFound, Refused
+from modelver.operations import ingest
+from modelver.operations.facts import collect, model_names, model_settings
+from modelver.operations.project import Project
+from modelver.operations.transaction import locked
+from modelver.operations.weights import manifest_of_worktree
+
+Progress = Callable[[int], None]
+Say = Callable[[str], None]
+Kind = Literal["pipeline", "ingested", "plain"]
+
+
+@dataclass(frozen=True)
+class AddRequest:
+    """What the user asked for.
+
+    Attributes:
+        name: the model.
+        path: a file or folder, as the user wrote it.
+        framework: exporter to use; None lets the file's name decide.
+        data: rows for a pipeline model.
+        target: the column or key with the answers.
+        plain: track it as it lies, whatever it is.
+        desc: one line for ``dvc.yaml``.
+    """
+
+    name: str
+    path: Path
+    framework: str | None = None
+    data: str | None = None
+    target: str | None = None
+    plain: bool = False
+    desc: str | None = None
+
+
+@dataclass(frozen=True)
+class AddResult:
+    """What `add` found and did.
+
+    Attributes:
+        model: its name.
+        kind: ``pipeline``, ``ingested`` or ``plain``.
+        weights: where the weights lie or will lie.
+        files: files in Git that were written, in order.
+        tensors: number of tensors; None where they are not known (yet).
+        bytes: size of the weights; None where there are none yet.
+        new: whether the model was not declared before.
+    """
+
+    model: str
+    kind: Kind
+    weights: str
+    files: tuple[str, ...]
+    tensors: int | None
+    bytes: int | None
+    new: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {**vars(self), "files": list(self.files)}
+
+
+def add(
+    project: Project, request: AddRequest, *, dry_run: bool = False, progress: Progress = lambda _: None
+) -> AddResult:
+    """Declare a model, or bring the next content of one that exists.
+
+    Raises:
+        InvalidInput: a name that no model can have, or a file that is not what its name says.
+        NotFound: nothing lies at the path.
+        Refused: a precondition does not hold; the hint mends it.
+        ExternalFailure: DVC or the disk failed.
+    """
+    check_model_name(request.name)
+    project.require_dvc()
+    check_case(request.name, project.models())
+    with locked(project.git):
+        return _Adding(project, request, progress).run(dry_run)
+
+
+class _Adding:
+    """One run of `add`: what it has found out so far."""
+
+    def __init__(self, project: Project, request: AddRequest, progress: Progress) -> None:
+        self.project = project
+        self.root = project.root
+        self.request = request
+        self.progress = progress
+        self.layout = Layout(request.name)
+        self.new = request.name not in model_names(project.worktree)
+        self.written: list[str] = []
+
+    def run(self, dry_run: bool) -> AddResult:
+        path = self.request.path
+        if not os.path.lexists(path):
+            raise NotFound(f"{path} does not exist")
+        if path.is_symlink():
+            raise Refused(f"{path} is a symbolic link", hint=f"modelver add {self.request.name} {path.resolve()}")
+        kind = self._kind()
+        self._refuse_change_of_kind(kind)
+        if dry_run:
+            weights = self._inside() if kind == "plain" else self.layout.weights
+            return AddResult(self.request.name, kind, weights, (), None, None, self.new)
+        if kind == "pipeline":
+            return self._pipeline()
+        return self._ingested() if kind == "ingested" else self._plain()
+
+    def _kind(self) -> Kind:
+        from modelver.exporters.base import find
+        from modelver.formats.detect import detect
+
+        request = self.request
+        if request.plain:
+            return "plain"
+        if request.framework:
+            find(request.framework, request.path)
+            return "pipeline"
+        found = detect(request.path)
+        if found != "other":
+            return "ingested"
+        if request.path.is_dir():
+            return "plain"
+        try:
+            find(None, request.path)
+        except Refused:
+            return "plain"
+        return "pipeline"
+
+    def _refuse_change_of_kind(self, kind: Kind) -> None:
+        if self.new:
+            return
+        facts = collect(self.project.worktree, self.request.name)
+        if facts.kind != kind:
+            raise Refused(
+                f"model {self.request.name!r} is {facts.kind}, and {self.request.path} would make it {kind}",
+                hint="give it another name, or remove the model's entry from dvc.yaml and its folder first",
+            )
+
+    def _pipeline(self) -> AddResult:
+        request = self.request
+        source = self._inside()
+        old = _settings(self.project, request.name)
+        data = self._relative(Path(request.data)) if request.data else old.get("data")
+        if not data:
+            raise Refused(
+                f"exporting {source} needs real rows of data, to record what the model answers on them",
+                hint=f"modelver add {request.name} {source} --data FILE.csv   (or --plain to track it as it lies)",
+            )
+        if not (self.root / data).is_file():
+            raise NotFound(f"{data} does not exist")
+        made = {out for stage in dvc_project.stages(self.root) for out in stage.outs}
+        for path in (source, data):
+            self._track(path, made)
+        settings: dict[str, Any] = {
+            "source": source,
+            "framework": request.framework or old.get("framework") or _framework(request.path),
+            "data": data,
+            "target": request.target,
+            "export": {},
+            "gates": {},
+            "parity": {},
+        }
+        self._edit(PARAMS, lambda document: starter.ensure_settings(document, request.name, settings))
+        self._edit(DVC_YAML, starter.ensure_stages)
+        return self._declare("pipeline", self.layout.weights, None, None)
+
+    def _ingested(self) -> AddResult:
+        weights = self.root / self.layout.weights
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        found = ingest.split(self.request.path, weights, HashCache(self.project.git.state_dir), self.progress)
+        cache = DvcCache.find(self.root)
+        hashes = HashCache(self.project.git.state_dir)
+        for entry in found.files:
+            stored = cache.add(weights / entry.path, entry.md5)
+            hashes.put(stored, entry.md5, entry.sha256)
+            hashes.put(weights / entry.path, entry.md5, entry.sha256)
+        md5 = cache.add_dir([(entry.path, entry.md5) for entry in found.files])
+        assert cache.path(md5).read_bytes() == dvc_dir_listing(found.files)
+        total = sum(entry.bytes for entry in found.files)
+        self._write(self.layout.tensors, dump_tensors(found.tensors))
+        self._write(self.layout.files, dump_files(found.files))
+        self._write(self.layout.source, ingest.source_document(self.root, self.request.path, found))
+        self._ignore(self.layout.gitignore, "/weights")
+        self._write(f"{self.layout.weights}.dvc", ingest.pointer(md5, total, len(found.files)))
+        return self._declare("ingested", self.layout.weights, len(found.tensors), total)
+
+    def _plain(self) -> AddResult:
+        path = self._inside()
+        if self._tracked_by_git(path):
+            raise Refused(
+                f"{path} is tracked by Git, and DVC can't track it as well", hint=f"git rm -r --cached {path}"
+            )
+        if path not in {out for stage in dvc_project.stages(self.root) for out in stage.outs}:
+            dvc_project.add(self.root, path)
+            self.written += [f"{path}.dvc", os.path.join(os.path.dirname(path), ".gitignore")]  # noqa: PTH118, PTH120
+        self._edit(DVC_YAML, lambda document: starter.ensure_artifact(document, self.request.name, path, None))
+        facts = collect(self.project.worktree, self.request.name)
+        files: list[FileEntry] = []
+        if facts.weights is not None:
+            files = facts.files or manifest_of_worktree(self.project, facts.weights)
+            self._write(self.layout.files, dump_files(files))
+        return self._declare("plain", path, None, sum(entry.bytes for entry in files))
+
+    def _declare(self, kind: Kind, weights: str, tensors: int | None, size: int | None) -> AddResult:
+        name, desc = self.request.name, self.request.desc
+        self._edit(DVC_YAML, lambda document: starter.ensure_artifact(document, name, weights, desc))
+        if not (self.root / self.layout.card).exists():
+            self._write(self.layout.card, card.template(name).encode())
+        return AddResult(name, kind, weights, tuple(dict.fromkeys(self.written)), tensors, size, self.new)
+
+    def _track(self, path: str, made: set[str]) -> None:
+        """Have DVC track a file, unless a stage makes it or Git has it."""
+        if path in made or (self.root / f"{path}.dvc").exists() or self._tracked_by_git(path):
+            if (self.root / f"{path}.dvc").exists():
+                dvc_project.add(self.root, path)
+                self.written.append(f"{path}.dvc")
+            return
+        dvc_project.add(self.root, path)
+        self.written += [f"{path}.dvc", os.path.join(os.path.dirname(path), ".gitignore")]  # noqa: PTH118, PTH120
+
+    def _tracked_by_git(self, path: str) -> bool:
+        return bool(self.project.git.run("--literal-pathspecs", "ls-files", "-z", "--", path))
+
+    def _inside(self) -> str:
+        return self._relative(self.request.path)
+
+    def _relative(self, path: Path) -> str:
+        """``path`` relative to the repository's top; raises Refused where it lies outside."""
+        full = Path(os.path.realpath(path))
+        root = Path(os.path.realpath(self.root))
+        if not full.is_relative_to(root) or full == root:
+            raise Refused(f"{path} lies outside the repository", hint=f"cp -r {path} {self.root}")
+        relative = full.relative_to(root).as_posix()
+        if relative.split("/")[0] in (".git", ".dvc"):
+            raise Refused(f"{path} belongs to Git or DVC")
+        return relative
+
+    def _edit(self, name: str, change: Callable[[Any], None]) -> None:
+        self._write(name, yaml.edit(self.root / name, change))
+
+    def _write(self, name: str, data: bytes) -> None:
+        target = self.root / name
+        if target.exists() and target.read_bytes() == data:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(target, data)
+        self.written.append(name)
+
+    def _ignore(self, name: str, line: str) -> None:
+        target = self.root / name
+        present = target.read_text("utf-8") if target.exists() else ""
+        if line not in present.splitlines():
+            self._write(
+                name, (present + ("\n" if present and not present.endswith("\n") else "") + line + "\n").encode()
+            )
+
+
+def _settings(project: Project, name: str) -> dict[str, Any]:
+    return model_settings(project.worktree, name)
+
+
+def _framework(path: Path) -> str | None:
+    """The exporter that takes files of this name."""
+    from modelver.exporters import plugins
+    from modelver.exporters.base import GROUP
+
+    return next((n for n in plugins.names(GROUP) if path.suffix in plugins.load(GROUP, n, "exporter").suffixes), None)

@@ -1,0 +1,122 @@
+"""Splitting a model file into a weights folder, and what Git keeps of where it came from."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelver.adapters import yaml
+from modelver.adapters.files import HashCache
+from modelver.errors import ExternalFailure
+from modelver.operations.weights import listing
+
+if TYPE_CHECKING:
+    from modelver.formats.result import Ingested
+
+
+def split(source: Path, weights: Path, hashes: HashCache, progress: Callable[[int], None]) -> "Ingested":
+    """Split a model into the folder ``weights``, which afterwards holds exactly its files.
+
+    The folder is built beside and swapped in, so a failure leaves the old one. Tensor files of the old one whose bytes
+    are known to be what their name says are linked over, so an unchanged tensor is not written again.
+
+    Raises:
+        InvalidInput: the source is malformed.
+        ExternalFailure: the disk failed.
+    """
+    from modelver.formats import onnx_split, safetensors
+    from modelver.formats.detect import detect
+
+    staging = Path(tempfile.mkdtemp(prefix=".weights-", dir=weights.parent))
+    try:
+        _link_known(weights, staging, hashes)
+        found: Ingested
+        if detect(source) == "safetensors":
+            found = safetensors.split(source, staging, progress)
+        else:
+            found = onnx_split.split(source, staging, progress)
+        wanted = {entry.path for entry in found.files}
+        for path in list(listing(staging)):
+            if path not in wanted:
+                (staging / path).unlink()
+        _swap(staging, weights)
+    except OSError as error:
+        raise ExternalFailure(f"{weights} could not be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return found
+
+
+def source_document(root: Path, source: Path, found: "Ingested") -> bytes:
+    """``source.json`` of an ingested model. A source outside the repository is named by its file name alone."""
+    full = Path(os.path.realpath(source))
+    top = Path(os.path.realpath(root))
+    path = full.relative_to(top).as_posix() if full.is_relative_to(top) else full.name
+    size, digest = source_digest(full)
+    document = {
+        "schema": "modelver/source/1",
+        "kind": "ingested",
+        "source": {
+            "path": path,
+            "format": found.format["name"],
+            "framework": None,
+            "framework_version": None,
+            "bytes": size,
+            "sha256": digest,
+        },
+        "format": found.format,
+        "signature": found.signature,
+        "graph": found.graph,
+        "environment": None,
+    }
+    return (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def source_digest(source: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file, or of a folder (tree digest)."""
+    from modelver.core.manifest import tree_digest
+    from modelver.formats.digest import Digester
+
+    with Digester() as digester:
+        if source.is_file():
+            entry = digester.file(source, source.name)
+            return entry.bytes, entry.sha256
+        entries = [digester.file(source / path, path) for path in sorted(listing(source))]
+    return sum(entry.bytes for entry in entries), tree_digest(entries)
+
+
+def pointer(md5: str, size: int, count: int) -> bytes:
+    """``weights.dvc``, byte for byte as DVC writes it for a folder."""
+    out = {"md5": md5, "size": size, "nfiles": count, "hash": "md5", "path": "weights"}
+    return yaml.dump({"outs": [out]})
+
+
+def _link_known(weights: Path, staging: Path, hashes: HashCache) -> None:
+    """Hard-link known tensor files into the staging folder; where that fails they are written again."""
+    from modelver.formats.result import OWNED
+
+    if not weights.is_dir() or weights.is_symlink():
+        return
+    for path in listing(weights):
+        old = weights / path
+        known = hashes.get(old) if OWNED.fullmatch(path) and not old.is_symlink() else None
+        if known is None or not path.endswith(known.sha256):
+            continue
+        new = staging / path
+        new.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(old, new)
+        except OSError:
+            continue
+
+
+def _swap(staging: Path, weights: Path) -> None:
+    old = weights.with_name(f".{weights.name}-old-{os.getpid()}")
+    if weights.exists():
+        weights.rename(old)
+    staging.chmod(0o755)
+    staging.rename(weights)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,88 @@
+"""`modelver init`: make a folder a Git + DVC repository that is ready for models."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from modelver.adapters import dvc_project, yaml
+from modelver.adapters.files import write_atomic
+from modelver.adapters.git import GitRepository, run_git
+from modelver.core import starter
+from modelver.core.layout import DVC_YAML, PARAMS
+from modelver.errors import Refused
+from modelver.operations import hooks
+
+Say = Callable[[str], None]
+
+
+def init(path: Path, *, remote: str | None = None, dry_run: bool = False) -> list[str]:
+    """Create what is missing; what is there stays. Safe to run again.
+
+    Args:
+        path: a folder; the top of the repository around it is used.
+        remote: where DVC shall push to (a folder, ``s3://…``, ``ssh://…``); None leaves that open.
+        dry_run: only say what would be done.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        Refused: DVC is set up in a folder above or below, or a stage of the user's has a name that modelver needs.
+        ExternalFailure: Git or DVC failed.
+    """
+    done: list[str] = []
+    git = _git(path, done, dry_run)
+    root = git.root if git else path
+    if not (root / ".dvc").is_dir():
+        done.append("initialised DVC")
+        if not dry_run:
+            dvc_project.init(root)
+    _write(root, ".gitattributes", starter.merged_attributes(_text(root / ".gitattributes")).encode(), done, dry_run)
+    if not (root / PARAMS).exists():
+        _write(root, PARAMS, starter.PARAMS.encode(), done, dry_run)
+    else:
+        _write(root, PARAMS, yaml.edit(root / PARAMS, _ensure_models), done, dry_run)
+    _write(root, DVC_YAML, yaml.edit(root / DVC_YAML, starter.ensure_stages), done, dry_run)
+    if remote:
+        done.append(f"DVC's default remote is {remote}")
+        if not dry_run:
+            dvc_project.add_default_remote(root, remote)
+    if git:
+        for action in hooks.install(git, dry_run=dry_run):
+            if action.state != "current":
+                done.append(f"{action.state} the hook {action.hook}" + (f": {action.note}" if action.note else ""))
+    return done
+
+
+def _git(path: Path, done: list[str], dry_run: bool) -> GitRepository | None:
+    try:
+        return GitRepository.find(path)
+    except Refused as refusal:
+        if refusal.hint != "modelver init":
+            raise
+    done.append("initialised Git")
+    if dry_run:
+        return None
+    run_git(path, ["init", "--quiet"])
+    return GitRepository.find(path)
+
+
+def _ensure_models(document: dict[str, dict[str, object]]) -> None:
+    section = document.get("modelver")
+    if section is None:
+        section = document["modelver"] = {"scheme": "semver"}
+    if section.get("models") is None:
+        section["models"] = {}
+
+
+def _write(root: Path, name: str, data: bytes, done: list[str], dry_run: bool) -> None:
+    target = root / name
+    old = target.read_bytes() if target.exists() else None
+    if data == old:
+        return
+    done.append(f"{'wrote' if old is None else 'extended'} {name}")
+    if not dry_run:
+        write_atomic(target, data)
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""

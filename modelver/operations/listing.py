@@ -1,0 +1,150 @@
+"""`list`, `show` and `log`: what the registry says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelver.core.names import TagName, check_model_name
+from modelver.core.refs import near
+from modelver.core.registry import ModelVersion, TagRecord
+from modelver.errors import NotFound
+from modelver.operations.project import Project
+from modelver.operations.views import View, view
+
+
+@dataclass(frozen=True)
+class VersionDetails:
+    """One version, or the working tree, in full.
+
+    Attributes:
+        view: sidecar and manifests.
+        tag: tag facts: name, object, commit, created, tagger, message, trailers, signature; None without a tag.
+    """
+
+    view: View
+    tag: Mapping[str, Any] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stable JSON form: the sidecar whole, plus ``tag``."""
+        return {**self.view.sidecar, "tag": None if self.tag is None else dict(self.tag)}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of a model's log.
+
+    Attributes:
+        time: ISO 8601, UTC.
+        action: ``version``, ``yank``, ``assign`` or ``unassign``.
+        model, version, environment: what it is about; None where it does not apply.
+        tag, commit, tagger: from the tag.
+        message: the tag's words.
+    """
+
+    time: str
+    action: str
+    model: str
+    version: str | None
+    environment: str | None
+    tag: str
+    commit: str
+    tagger: str
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stable JSON form."""
+        return dict(vars(self))
+
+
+def list_versions(project: Project, name: str | None = None) -> list[ModelVersion]:
+    """Versions of one model, or of all; newest first.
+
+    Raises:
+        InvalidInput: no model can be called so.
+        NotFound: there is no such model.
+    """
+    if name is not None:
+        check_model_name(name)
+        if name not in project.registry.models and name not in project.models():
+            raise NotFound(f"there is no model {name!r}", hint=near(name, project.models()) or "modelver add NAME PATH")
+    return project.registry.versions(name)
+
+
+def show(project: Project, ref: str | None = None, model: str | None = None) -> VersionDetails:
+    """One version's sidecar and tag.
+
+    Raises:
+        InvalidInput, NotFound: as `Project.resolve` and `view`.
+    """
+    found = view(project, project.resolve(ref, model))
+    version = found.resolved.version
+    return VersionDetails(found, _tag_facts(project, version) if version else None)
+
+
+def log(project: Project, name: str | None = None) -> list[Event]:
+    """Who did what when, newest first: versions, promotions, rollbacks, yanks.
+
+    Raises:
+        InvalidInput, NotFound: as `list_versions`.
+    """
+    list_versions(project, name)
+    events = [(n, r) for n, r in project.registry.events if name is None or n.model == name]
+    events.sort(key=lambda pair: (pair[1].time, pair[0].counter or 0, pair[1].name), reverse=True)
+    messages = _messages(project, [record for _, record in events])
+    versions = {(v.model, v.record.commit): str(v.version) for v in project.registry.versions()}
+    return [_event(n, r, versions, messages.get(r.object_id, "")) for n, r in events]
+
+
+def _event(name: TagName, record: TagRecord, versions: Mapping[tuple[str, str], str], message: str) -> Event:
+    return Event(
+        time=record.created,
+        action="version" if name.action == "register" else name.action,
+        model=name.model,
+        version=str(name.version) if name.version else versions.get((name.model, record.commit)),
+        environment=name.environment,
+        tag=record.name,
+        commit=record.commit,
+        tagger=record.tagger,
+        message=message,
+    )
+
+
+def _tag_facts(project: Project, version: ModelVersion) -> dict[str, Any]:
+    raw = project.git.read_object(version.record.object_id).decode("utf-8", "replace")
+    message, signature = _split_signature(raw.partition("\n\n")[2])
+    return {
+        "name": version.tag,
+        "object": version.record.object_id,
+        "commit": version.record.commit,
+        "created": version.record.created,
+        "tagger": version.record.tagger,
+        "message": message.strip(),
+        "trailers": project.git.trailers(message),
+        "signature": _signature_state(project, version, signature),
+        "environments": list(version.environments),
+        "yanked": version.yanked,
+    }
+
+
+def _split_signature(message: str) -> tuple[str, str]:
+    for marker in ("-----BEGIN PGP SIGNATURE-----", "-----BEGIN SSH SIGNATURE-----", "-----BEGIN SIGNED MESSAGE-----"):
+        place = message.find("\n" + marker)
+        if place >= 0:
+            return message[: place + 1], message[place + 1 :]
+    return message, ""
+
+
+def _signature_state(project: Project, version: ModelVersion, signature: str) -> str:
+    """``none``, ``good``, or ``unverified``: there is one, and this machine's Git can't vouch for it."""
+    if not signature:
+        return "none"
+    return "good" if project.git.verifies(version.tag) else "unverified"
+
+
+def _messages(project: Project, records: list[TagRecord]) -> dict[str, str]:
+    contents = project.git.read_objects([record.object_id for record in records])
+    messages = {}
+    for object_id, raw in contents.items():
+        message, _ = _split_signature(raw.decode("utf-8", "replace").partition("\n\n")[2])
+        messages[object_id] = message.strip()
+    return messages

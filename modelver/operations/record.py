@@ -1,0 +1,173 @@
+"""`modelver record`: write the sidecar of the state that is checked out, under the version that it is to become."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from modelver.adapters import yaml
+from modelver.adapters.git.objects import write_blob
+from modelver.core.bump import Bump, required_bump
+from modelver.core.manifest import dump_files
+from modelver.core.plan import Choice, Request, base_version, choose_version
+from modelver.core.registry import ModelVersion
+from modelver.core.versions import Version
+from modelver.errors import InvalidInput, Refused
+from modelver.operations.facts import ModelFacts, build_sidecar, collect
+from modelver.operations.project import Project
+from modelver.operations.snapshot import CommitSnapshot
+from modelver.operations.transaction import Change, Transaction, blob_before, locked, publish
+from modelver.operations.views import View, view
+from modelver.operations.weights import manifest_of_worktree
+
+
+@dataclass(frozen=True)
+class RecordPlan:
+    """What recording would write.
+
+    Attributes:
+        facts: the model's state.
+        choice: the version and why.
+        sidecar: the document.
+        contents: path → bytes of the files that modelver writes.
+        base: the version compared with.
+    """
+
+    facts: ModelFacts
+    choice: Choice
+    sidecar: dict[str, Any]
+    contents: dict[str, bytes]
+    base: ModelVersion | None
+
+    @property
+    def sidecar_bytes(self) -> bytes:
+        """The sidecar as it is written."""
+        return self.contents[self.facts.layout.sidecar]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form of `record` and of ``--dry-run``."""
+        return {
+            "model": self.facts.name,
+            "version": str(self.choice.version),
+            "previous": str(self.choice.previous) if self.choice.previous else None,
+            "bump": {"level": self.choice.level, "reasons": list(self.choice.reasons)},
+            "files": sorted(self.contents),
+        }
+
+
+def plan_record(project: Project, name: str, request: Request, *, now: datetime | None = None) -> RecordPlan:
+    """Decide the version and compose the files; nothing is written.
+
+    Raises:
+        Refused: no version can be made of this state; the message says why.
+        InvalidInput, NotFound: the model's files can't be read, or there is no such model.
+    """
+    refuse_incomplete_history(project, name)
+    facts = with_manifest(project, collect(project.worktree, name))
+    base = base_of(project, name)
+    bump, changed = compare_with(project, base, facts)
+    choice = choose_version(
+        model=name,
+        scheme=facts.scheme,
+        base=base,
+        taken={v.version for v in project.registry.versions(name)},
+        level=bump.level,
+        reasons=bump.reasons,
+        weights_changed=changed,
+        proposed=_proposed(facts),
+        request=request,
+        now=now or datetime.now(UTC),
+    )
+    document = build_sidecar(facts, str(choice.version), str(choice.previous) if choice.previous else None)
+    contents = {facts.layout.sidecar: yaml.dump(document)}
+    if facts.files is not None:
+        contents[facts.layout.files] = dump_files(facts.files)
+    return RecordPlan(facts, choice, document, contents, base)
+
+
+def record(project: Project, name: str, request: Request, *, dry_run: bool = False) -> RecordPlan:
+    """Write sidecar and file manifest into the working tree; no commit is made.
+
+    Raises:
+        Refused, InvalidInput, NotFound: as `plan_record`.
+    """
+    project.require_dvc()
+    with locked(project.git):
+        plan = plan_record(project, name, request)
+        if dry_run:
+            return plan
+        git = project.git
+        files = {path: Change(blob_before(git, path), write_blob(git, data)) for path, data in plan.contents.items()}
+        head = git.head().commit or ""
+        publish(
+            git,
+            Transaction(
+                operation=f"record {name}", worktree=str(git.root), git_dir=str(git.git_dir), branch=None,
+                old_commit=head, new_commit=head, tag=None, tag_object=None, files=files,
+            ),
+            plan.contents,
+        )  # fmt: skip
+    return plan
+
+
+def base_of(project: Project, name: str) -> ModelVersion | None:
+    """The version that a new one of this model would follow."""
+    versions = project.registry.versions(name)
+    if not versions:
+        return None
+    head = project.git.head().commit
+    reachable = {tag.name for tag in project.git.tags([f"{name}@*"], merged=head)} if head else set()
+    return base_version(versions, reachable)
+
+
+def base_view(project: Project, base: ModelVersion) -> View:
+    """What was recorded in the version compared with."""
+    return view(project, project.resolve(base.tag))
+
+
+def compare_with(project: Project, base: ModelVersion | None, facts: ModelFacts) -> tuple[Bump, bool]:
+    """The bump that the change since ``base`` calls for, and whether the weights changed."""
+    if base is None:
+        return Bump("none", ("first version",)), True
+    old = base_view(project, base)
+    new = build_sidecar(facts, str(base.version), old.sidecar.get("previous"))
+    bump = required_bump(
+        old.sidecar, new, tensors_a=old.tensors, tensors_b=facts.tensors, files_a=old.files, files_b=facts.files
+    )
+    return bump, old.sidecar["weights"]["sha256"] != new["weights"]["sha256"]
+
+
+def with_manifest(project: Project, facts: ModelFacts) -> ModelFacts:
+    """The facts with a file manifest that speaks of the weights.
+
+    `add` and `stage export` write it; where plain weights came by `dvc add` or `dvc repro` alone, it is made here.
+    """
+    if facts.files is not None or facts.kind != "plain" or facts.weights is None:
+        return facts
+    files = manifest_of_worktree(project, facts.weights)
+    return ModelFacts(**{**facts.__dict__, "files": files})
+
+
+def refuse_incomplete_history(project: Project, name: str) -> None:
+    """Raise Refused in a shallow clone that has no tags: a version that exists would be made again."""
+    if project.git.is_shallow() and not project.registry.versions(name):
+        raise Refused(
+            f"this clone is shallow and has no tags, so which versions of {name} exist can't be known",
+            hint="git fetch --unshallow --tags",
+        )
+
+
+def recorded_at_head(project: Project, facts: ModelFacts) -> bytes | None:
+    """The sidecar in HEAD's commit."""
+    head = project.git.head().commit
+    return CommitSnapshot(project.git, head).read(facts.layout.sidecar) if head else None
+
+
+def _proposed(facts: ModelFacts) -> Version | None:
+    """The version that the recorded sidecar proposes, where it speaks of the weights that are checked out."""
+    recorded = facts.recorded
+    if recorded is None or facts.weights is None or recorded["weights"]["md5"] != facts.weights.md5:
+        return None
+    try:
+        return Version.parse(recorded["version"])
+    except InvalidInput:
+        return None

@@ -1,0 +1,260 @@
+"""`modelver tag`: record, commit, and make the version's tag, all or nothing."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from modelver.adapters import dvc_project
+from modelver.adapters.git.objects import committer, write_blob, write_commit, write_tag
+from modelver.core.names import check_case, version_tag
+from modelver.core.plan import Choice, Request, tag_message
+from modelver.core.registry import ModelVersion
+from modelver.errors import ExternalFailure, Refused
+from modelver.operations.committed import refuse_uncommitted
+from modelver.operations.facts import ModelFacts
+from modelver.operations.project import Project
+from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history
+from modelver.operations.transaction import Change, Transaction, blob_before, locked, publish
+from modelver.operations.weights import check_weights
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TagResult:
+    """What `tag` did, or with ``dry_run`` would do.
+
+    Attributes:
+        model, version, tag: names.
+        commit: the tagged commit; None in a dry run that would make one.
+        previous: the version before.
+        choice: the bump and its reasons.
+        committed: whether a commit was made for sidecar and manifests.
+        files: what that commit holds.
+        steps: the ordered steps, in words.
+        dry_run: whether nothing was written.
+    """
+
+    model: str
+    version: str
+    tag: str
+    commit: str | None
+    previous: str | None
+    choice: Choice
+    committed: bool
+    files: tuple[str, ...]
+    steps: tuple[str, ...]
+    dry_run: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "tag": self.tag,
+            "commit": self.commit,
+            "previous": self.previous,
+            "bump": {"level": self.choice.level, "reasons": list(self.choice.reasons)},
+            "committed": self.committed,
+            "files": list(self.files),
+            "steps": list(self.steps),
+            "dry_run": self.dry_run,
+        }
+
+
+def tag(
+    project: Project,
+    name: str,
+    request: Request,
+    *,
+    message: str = "",
+    sign: bool = False,
+    repro: bool = False,
+    dry_run: bool = False,
+    say: Say = lambda _: None,
+) -> TagResult:
+    """Publish the state that is checked out as a version, locally.
+
+    Args:
+        project: the repository.
+        name: the model.
+        request: version or bump asked for.
+        message: the user's words for the tag.
+        sign: sign the tag though Git is not configured to.
+        repro: run the stages that are stale, in place of refusing.
+        dry_run: only plan.
+        say: told of what goes on, a sentence at a time.
+
+    Raises:
+        Refused: a precondition does not hold; the message names the command that mends it.
+        CheckFailed: the model's validation failed.
+        ExternalFailure: Git or DVC failed; nothing has changed.
+    """
+    project.require_dvc()
+    _refuse_half_done(project)
+    if repro and not dry_run:
+        _bring_up_to_date(project, name, say)
+    with locked(project.git):
+        return _tag(project, name, request, message=message, sign=sign, dry_run=dry_run, say=say)
+
+
+def _tag(
+    project: Project, name: str, request: Request, *, message: str, sign: bool, dry_run: bool, say: Say
+) -> TagResult:
+    git = project.git
+    check_case(name, project.models())
+    refuse_incomplete_history(project, name)
+    head = git.head()
+    if head.commit is None:
+        raise Refused("there is no commit yet to tag", hint='git add -A && git commit -m "Start"')
+    plan = plan_record(project, name, request)
+    facts, choice = plan.facts, plan.choice
+    refuse_stale(project, facts)
+    refuse_failed(facts)
+    refuse_uncommitted(project, facts, plan.contents)
+    check_weights(project, facts, say)
+    tag_name = version_tag(name, choice.version)
+    _refuse_on_remote(project, name, tag_name, say)
+    changes = _changes(project, plan, head.commit)
+    if not changes:
+        _refuse_second(project, name, head.commit)
+    steps = _steps(plan, tag_name, sorted(changes))
+    if dry_run:
+        return _result(plan, tag_name, None if changes else head.commit, sorted(changes), steps, dry_run=True)
+    committer(git)
+    blobs = {path: write_blob(git, data) for path, data in changes.items() if data is not None}
+    commit = head.commit
+    if changes:
+        commit = write_commit(
+            git, head.commit, {path: blobs.get(path) for path in changes}, f"Record {name} {choice.version}\n"
+        )
+    text = tag_message(
+        model=name,
+        choice=choice,
+        note=message,
+        sidecar_sha256=hashlib.sha256(plan.sidecar_bytes).hexdigest(),
+        weights_sha256=plan.sidecar["weights"]["sha256"],
+        forced_new=request.force_new,
+    )
+    signed = sign or (git.config("tag.gpgSign") or "").lower() in ("true", "yes", "on", "1")
+    tag_object = write_tag(git, tag_name, commit, text, sign=signed)
+    transaction = Transaction(
+        operation=f"tag {tag_name}",
+        worktree=str(git.root),
+        git_dir=str(git.git_dir),
+        branch=head.branch,
+        old_commit=head.commit,
+        new_commit=commit,
+        tag=f"refs/tags/{tag_name}",
+        tag_object=tag_object,
+        files={path: Change(blob_before(git, path), blobs.get(path)) for path in changes},
+    )
+    publish(git, transaction, {path: data for path, data in changes.items() if data is not None})
+    return _result(plan, tag_name, commit, sorted(changes), steps, dry_run=False)
+
+
+def refuse_stale(project: Project, facts: ModelFacts) -> None:
+    """Raise Refused if `dvc repro` would run a stage that this model depends on."""
+    if not facts.stages:
+        if facts.kind == "pipeline":
+            raise Refused(f"{facts.name} has not been exported yet", hint="dvc repro")
+        return
+    targets = [stage.name for stage in facts.stages]
+    stale = dvc_project.stale_stages(project.root, targets, allow_missing=True)
+    if stale:
+        first = stale[0]
+        more = f" (and {len(stale) - 1} more)" if len(stale) > 1 else ""
+        raise Refused(
+            f"the pipeline is stale: stage {first.name}: {'; '.join(first.reasons[:3])}{more}",
+            hint=f"dvc repro {stale[-1].name}   (or modelver tag {facts.name} --repro)",
+        )
+
+
+def refuse_failed(facts: ModelFacts) -> None:
+    """Raise Refused if the model's validation failed or was left out."""
+    if facts.validation is None:
+        if facts.kind == "pipeline":
+            raise Refused(f"{facts.name} has not been validated", hint=f"dvc repro validate@{facts.name}")
+        return
+    if facts.validation.get("ok") is not True:
+        failed = [c for c in facts.validation.get("checks") or [] if isinstance(c, dict) and c.get("ok") is not True]
+        names = "; ".join(f"{c.get('name')}: {c.get('message')}" for c in failed[:3]) or "no check passed"
+        hint = next((str(c["hint"]) for c in failed if c.get("hint")), "")
+        raise Refused(
+            f"validation of {facts.name} failed: {names}",
+            hint=hint or f"mend the model or its gates in params.yaml, then: dvc repro validate@{facts.name}",
+        )
+
+
+def _bring_up_to_date(project: Project, name: str, say: Say) -> None:
+    say("running the stale stages")
+    wanted = (f"export@{name}", f"validate@{name}")
+    known = {stage.name for stage in dvc_project.stages(project.root)}
+    targets = [stage for stage in wanted if stage in known] or sorted(known)
+    if targets:
+        dvc_project.repro(project.root, targets)
+
+
+def _refuse_half_done(project: Project) -> None:
+    operation = project.git.operation_in_progress()
+    if operation:
+        raise Refused(f"a {operation[0]} is under way", hint=operation[1])
+
+
+def _refuse_second(project: Project, name: str, commit: str) -> None:
+    """GTO can't read a repository with two versions of a model on one commit."""
+    here: list[ModelVersion] = [v for v in project.registry.versions(name) if v.record.commit == commit]
+    if here:
+        raise Refused(
+            f"this commit is already {here[0].tag}", hint="commit the change that makes it another version, then tag"
+        )
+
+
+def _refuse_on_remote(project: Project, name: str, tag_name: str, say: Say) -> None:
+    remote = project.git.default_remote()
+    if remote is None:
+        return
+    try:
+        taken = project.git.remote_tags(remote, f"{name}@*")
+    except ExternalFailure as error:
+        say(f"warning: remote {remote} could not be asked whether {tag_name} exists there ({error.message})")
+        return
+    if tag_name in taken:
+        raise Refused(f"{tag_name} exists on {remote} already", hint=f"git fetch {remote} --tags")
+
+
+def _changes(project: Project, plan: RecordPlan, head: str) -> dict[str, bytes | None]:
+    """The model's own files that differ from HEAD: path → content, None for one that is gone."""
+    committed = project.git.files_at(head, owned := plan.facts.owned_paths())
+    wanted: dict[str, bytes | None] = {path: project.worktree.read(path) for path in owned}
+    wanted.update(plan.contents)
+    return {path: data for path, data in wanted.items() if data != committed.get(path)}
+
+
+def _steps(plan: RecordPlan, tag_name: str, changed: list[str]) -> tuple[str, ...]:
+    steps = [f"check pipeline, validation and weights of {plan.facts.name}"]
+    if changed:
+        steps += [f"write {', '.join(sorted(plan.contents))}", f"commit {', '.join(changed)}"]
+    return (*steps, f"create the tag {tag_name}")
+
+
+def _result(
+    plan: RecordPlan, tag_name: str, commit: str | None, files: list[str], steps: tuple[str, ...], *, dry_run: bool
+) -> TagResult:
+    choice = plan.choice
+    return TagResult(
+        model=plan.facts.name,
+        version=str(choice.version),
+        tag=tag_name,
+        commit=commit,
+        previous=str(choice.previous) if choice.previous else None,
+        choice=choice,
+        committed=bool(files),
+        files=tuple(files),
+        steps=steps,
+        dry_run=dry_run,
+    )
+
+
+__all__ = ["TagResult", "refuse_failed", "refuse_stale", "tag"]

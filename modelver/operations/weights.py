@@ -1,0 +1,109 @@
+"""The weights of a model on this machine: are they what the pointer says, and is the cache whole?"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from modelver.adapters.dvc import DvcCache
+from modelver.adapters.files import HashCache
+from modelver.core.manifest import FileEntry
+from modelver.core.pointers import Out
+from modelver.errors import CheckFailed, NotFound, Refused
+from modelver.operations.facts import ModelFacts, mend_weights
+from modelver.operations.project import Project
+
+Say = Callable[[str], None]
+
+
+def check_weights(project: Project, facts: ModelFacts, say: Say = lambda _: None) -> None:
+    """Make sure that DVC's cache holds each file of the weights with the digests of the manifest, and that what lies
+    in the working tree is the same.
+
+    What was hashed before and has not been touched since is not read again.
+
+    Raises:
+        Refused: the working tree holds other weights than the pointer names, or the cache lacks an object.
+        CheckFailed: an object in the cache is damaged.
+    """
+    if facts.weights is None or facts.files is None:
+        raise Refused(f"model {facts.name!r} has no weights yet", hint=mend_weights(facts))
+    cache = DvcCache.find(project.root)
+    hashes = HashCache(project.git.state_dir)
+    unknown = sum(f.bytes for f in facts.files if cache.has(f.md5) and hashes.get(cache.path(f.md5)) is None)
+    if unknown > 256 << 20:
+        say(f"hashing {unknown >> 20} MiB of weights that were not seen before")
+    _check_cache(facts, cache, hashes)
+    _check_worktree(project, facts, hashes)
+
+
+def manifest_of_worktree(project: Project, weights: Out) -> list[FileEntry]:
+    """The file manifest of weights that DVC tracks, from its cache.
+
+    Raises:
+        NotFound: an object is not in the cache.
+        CheckFailed: an object is damaged.
+    """
+    cache = DvcCache.find(project.root)
+    hashes = HashCache(project.git.state_dir)
+    listing = cache.read_dir(weights.md5) if weights.is_dir else [(os.path.basename(weights.path), weights.md5)]  # noqa: PTH119
+    entries = []
+    for path, md5 in listing:
+        if not cache.has(md5):
+            raise NotFound(f"{weights.path}: {path} is not in DVC's cache", hint=f"dvc pull {weights.path}")
+        stored = cache.path(md5)
+        digest = hashes.digest(stored)
+        if digest.md5 != md5:
+            raise _damaged(stored, weights.path)
+        entries.append(FileEntry(path, stored.stat().st_size, md5, digest.sha256))
+    return entries
+
+
+def listing(folder: Path) -> Iterator[str]:
+    """Paths of all files below a folder, relative to it, ``/`` as separator."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            yield (Path(place) / name).relative_to(folder).as_posix()
+
+
+def _check_cache(facts: ModelFacts, cache: DvcCache, hashes: HashCache) -> None:
+    assert facts.files is not None
+    assert facts.weights is not None
+    if facts.weights.is_dir and not cache.has(facts.weights.md5):
+        raise Refused(f"the weights of {facts.name} are not in DVC's cache", hint=f"dvc pull {facts.path}")
+    for entry in facts.files:
+        if not cache.has(entry.md5):
+            raise Refused(
+                f"the weights of {facts.name} are not whole in DVC's cache: {entry.path} is missing",
+                hint=f"dvc pull {facts.path}",
+            )
+        stored = cache.path(entry.md5)
+        digest = hashes.digest(stored)
+        if (digest.md5, digest.sha256) != (entry.md5, entry.sha256):
+            raise _damaged(stored, f"{facts.path}/{entry.path}")
+
+
+def _check_worktree(project: Project, facts: ModelFacts, hashes: HashCache) -> None:
+    assert facts.files is not None
+    assert facts.weights is not None
+    place = project.root / facts.path
+    if not place.exists():  # a clone without weights; the cache has them
+        return
+    files = {f.path: f for f in facts.files}
+    if place.is_dir():
+        present = {path: place / path for path in listing(place)}
+    else:
+        present = {place.name: place}
+    differing = sorted(
+        {*files} ^ {*present}
+        | {path for path in {*files} & {*present} if hashes.digest(present[path].resolve()).md5 != files[path].md5}
+    )
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise Refused(
+            f"{facts.path} is not what {facts.weights.pointer} says: {', '.join(differing[:3])}{more}",
+            hint=f"{mend_weights(facts)}   (takes the change; modelver restore --force {facts.path} drops it)",
+        )
+
+
+def _damaged(stored: Path, what: str) -> CheckFailed:
+    return CheckFailed(f"{what}: the object in DVC's cache is damaged: {stored}", hint=f"rm -f {stored} && dvc pull")
