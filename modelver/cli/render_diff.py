@@ -221,7 +221,7 @@ def _value(name: str, value: Any) -> str:
 
 def _mapping(value: Mapping[str, Any]) -> str:
     if "dtype" in value and "shape" in value:
-        return f"{value['dtype']} {shape_text(value['shape'])}"
+        return f"{value['dtype'] or '?'} {shape_text(value['shape'])}"
     if "limit" in value and "ok" in value:
         text = "ok" if value["ok"] else "FAILED"
         text += "" if value.get("value") is None else f" {number(value['value'])}"

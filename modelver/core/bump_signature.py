@@ -80,7 +80,7 @@ def _types(what: str, a: _Value, b: _Value) -> list[Finding]:
 
 
 def _type(dtype: object) -> str:
-    return shorten(printable(str(dtype)), 20)
+    return shorten(printable(str(dtype or "?")), 20)
 
 
 def _input_shape(name: str, a: Sequence[Any] | None, b: Sequence[Any] | None) -> list[Finding]:

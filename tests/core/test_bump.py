@@ -160,6 +160,20 @@ def test_other_facts(facts, level, reasons):
     assert bump.reasons == reasons
 
 
+def test_values_of_unknown_type_and_rank():
+    unknown = {"name": "X", "dtype": None, "shape": None}
+    narrower = required_bump(signed([unknown], []), signed([X], []))
+    assert narrower.level == "major"
+    assert narrower.reasons == (
+        "input 'X' retyped from ? to float32",
+        "shape of input 'X' narrowed from any to [N, 64]",
+    )
+    some = unknown | {"dtype": "float32"}
+    assert required_bump(signed([X], []), signed([some], [])).level == "minor"
+    assert required_bump(signed([], [X]), signed([], [some])).level == "major"
+    assert required_bump(signed([], [some]), signed([], [X])).level == "minor"
+
+
 def test_most_important_first():
     new = signed([value("X", "N", 64, dtype="int8")], [Y]) | {"license": "mit", "metrics": {"accuracy": 0.5}}
     new["graph"] = GOLDEN["graph"] | {"nodes": 3}

@@ -203,6 +203,13 @@ def test_deep_metrics_are_refused():
         built(validation={"ok": True, "metrics": nested})
 
 
+def test_onnx_values_without_type_or_rank():
+    # ONNX requires neither of graph inputs and outputs in every case, so a model may come without.
+    document = golden()
+    document["signature"]["outputs"] = [{"name": "y", "dtype": None, "shape": None}]
+    sidecar.validate(document, "m.yaml")
+
+
 def put(document, path, value):
     *parents, last = path
     for key in parents:
