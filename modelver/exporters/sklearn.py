@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelver.core.parity import is_discontinuous
 from modelver.errors import InvalidInput, Refused
 from modelver.exporters import sklearn_inspect as inspect
 from modelver.exporters.base import Exported, ExportRequest
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 ROWS = 32
 """Rows recorded for smooth models."""
 
-ROWS_TREES = 256
-"""Rows recorded for trees, which are judged by a share of rows: of 32 rows, one is 3 %."""
+ROWS_DISCONTINUOUS = 256
+"""Rows recorded for trees and neighbours, which are judged by a share of rows: of 32 rows, one is 3 %."""
 
 _PACKAGES = ("joblib", "numpy", "onnx", "pandas", "protobuf", "scikit-learn", "scipy", "skl2onnx")
 
@@ -62,7 +63,8 @@ class SklearnExporter:
         labels = inspect.labels(model, request.model)
         names, inputs = _inputs(model, request)
         proto = _convert(model, request, inputs)
-        rows = request.options.rows or (ROWS_TREES if inspect.has_trees(model) else ROWS)
+        jumps = is_discontinuous(f"{node.domain or 'ai.onnx'}/{node.op_type}" for node in proto.graph.node)
+        rows = request.options.rows or (ROWS_DISCONTINUOUS if jumps else ROWS)
         data = request.data.spread(min(rows, request.data.rows))
         outputs = _references(model, proto, _source_rows(model, data, names, inputs), request.model)
         if names is not None and [value.name for value in proto.graph.input] == [_MATRIX]:
@@ -119,7 +121,20 @@ def _load(source: Path, name: str) -> Any:
             f"model {name}: {source.name} holds a {type(model).__name__}, no scikit-learn estimator",
             hint="save the fitted estimator or pipeline itself",
         )
+    _check_fitted(model, name)
     return model
+
+
+def _check_fitted(model: Any, name: str) -> None:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(model)
+    except NotFittedError:
+        raise InvalidInput(
+            f"model {name}: the {type(model).__name__} in the file is not fitted", hint="call fit before joblib.dump"
+        ) from None
 
 
 def _check_version(warning: Any, name: str) -> None:

@@ -1,5 +1,6 @@
 """From a fitted scikit-learn model to ONNX by skl2onnx, with its traps stepped around."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,16 +75,18 @@ def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options:
     source = _with_cast(model) if double else model
     shapes, converters = _imputers(model) if double else ({}, {})
     try:
-        proto = convert_sklearn(
-            source,
-            name=name,  # skl2onnx's default is a random UUID
-            initial_types=[(item.name, _type(item, double)) for item in inputs],
-            target_opset={"": options.opset, "ai.onnx.ml": ML_OPSET},
-            options=_options(model),
-            custom_shape_calculators=shapes,
-            custom_conversion_functions=converters,
-            black_op=_IN_ATTRIBUTES,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # attributes that skl2onnx reads and scikit-learn will drop
+            proto = convert_sklearn(
+                source,
+                name=name,  # skl2onnx's default is a random UUID
+                initial_types=[(item.name, _type(item, double)) for item in inputs],
+                target_opset={"": options.opset, "ai.onnx.ml": ML_OPSET},
+                options=_options(model),
+                custom_shape_calculators=shapes,
+                custom_conversion_functions=converters,
+                black_op=_IN_ATTRIBUTES,
+            )
     except _ERRORS as error:
         lines = str(error).strip().splitlines()
         raise InvalidInput(
@@ -94,6 +97,7 @@ def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options:
         ) from None
     _drop_unused_inputs(proto)
     _restore_integers(proto, inputs, double)
+    _correct_outputs(proto)
     _name_batch(proto)
     proto.ir_version = options.ir_version
     return proto
@@ -157,7 +161,8 @@ def _imputers(model: Any) -> tuple[dict[type, Any], dict[type, Any]]:
 
     from sklearn.impute import SimpleImputer
 
-    found = [part for part in inspect.parts(model) if isinstance(part, SimpleImputer)]
+    imputers = [part for part in inspect.parts(model) if isinstance(part, SimpleImputer)]
+    found = [part for part in imputers if hasattr(part, "statistics_")]  # a pipeline also holds what it was cloned from
     for part in found:
         plain = isinstance(part.missing_values, float) and math.isnan(part.missing_values) and not part.add_indicator
         if not plain or part.statistics_.dtype.kind != "f" or any(math.isnan(x) for x in part.statistics_):
@@ -211,6 +216,24 @@ def _drop_unused_inputs(proto: Any) -> None:
     used = {name for node in proto.graph.node for name in node.input}
     for value in [value for value in proto.graph.input if value.name not in used]:
         proto.graph.input.remove(value)
+
+
+def _correct_outputs(proto: Any) -> None:
+    """Replace declared widths of outputs that the graph contradicts.
+
+    skl2onnx declares one column for the scores of a binary LinearSVC, and writes two; the full check refuses that.
+    """
+    import onnx
+
+    bare = onnx.ModelProto()
+    bare.CopyFrom(proto)
+    for value in bare.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(bare).graph.output}
+    for value in proto.graph.output:
+        declared, found = value.type.tensor_type.shape.dim, inferred[value.name].type.tensor_type.shape.dim
+        if len(declared) == len(found) == 2 and found[1].HasField("dim_value"):
+            declared[1].CopyFrom(found[1])
 
 
 def _name_batch(proto: Any) -> None:

@@ -115,7 +115,7 @@ class Dataset:
             if missing:
                 raise InvalidInput(
                     f"{self.path} lacks column {missing[0]!r}, which the model reads; it has {_some(columns)}",
-                    hint="point `data:` in params.yaml at rows like those the model was trained on",
+                    hint=_ROWS,
                 )
             return list(names)
         rest = [name for name in columns if name != self.target_name]
@@ -154,7 +154,9 @@ class Dataset:
                 raise InvalidInput(f"{self.path} has no array 'X'; it has {_some(list(self.arrays))}", hint=_NPZ)
             array = self.arrays[rest[0]]
         if width is not None and (array.ndim < 2 or array.shape[1] != width):
-            raise InvalidInput(f"{self.path}: 'X' has shape {list(array.shape)}, the model takes [N, {width}]")
+            raise InvalidInput(
+                f"{self.path}: 'X' has shape {list(array.shape)}, the model takes [N, {width}]", hint=_ROWS
+            )
         return array
 
 
@@ -234,7 +236,7 @@ def feeds(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Sequence[st
         if value["name"] not in data._keys():
             raise InvalidInput(
                 f"{data.path} lacks {value['name']!r}, an input of the model; it has {_some(data._keys())}",
-                hint="point `data:` in params.yaml at rows like those the model was trained on",
+                hint=_ROWS,
             )
         result[value["name"]] = _cast(data._column(value["name"]), value, data.path)
     return result
@@ -272,7 +274,9 @@ def _cast(array: "Array", value: Mapping[str, Any], path: str) -> "Array":
     if shape is not None and len(shape) == cast.ndim + 1 and shape[-1] == 1:
         cast = cast.reshape(*cast.shape, 1)
     if shape is not None and not _fits(cast.shape, shape):
-        raise InvalidInput(f"{path}: input {name!r} takes shape {list(shape)}, the data has {list(cast.shape)}")
+        raise InvalidInput(
+            f"{path}: input {name!r} takes shape {list(shape)}, the data has {list(cast.shape)}", hint=_ROWS
+        )
     return np.ascontiguousarray(cast)
 
 
@@ -321,7 +325,7 @@ def _table(file: Path, path: str) -> Any:
         if file.suffix == ".parquet":
             frame = pandas.read_parquet(file)
         else:
-            frame = pandas.read_csv(file, float_precision="round_trip")
+            frame = pandas.read_csv(file)
     except ImportError as error:
         raise Refused(f"{path} needs a Parquet reader: {error}", hint="pip install pyarrow, or use .csv") from None
     except (ValueError, OSError) as error:
@@ -336,4 +340,5 @@ def _some(names: Sequence[str], limit: int = 12) -> str:
     return ", ".join(repr(name) for name in names[:limit]) + (" …" if len(names) > limit else "")
 
 
+_ROWS = "point `data:` in params.yaml at rows like those the model was trained on"
 _NPZ = "save rows with numpy.savez(path, X=rows, y=targets); text as an array of dtype str, not object"

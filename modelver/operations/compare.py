@@ -44,16 +44,15 @@ def difference(
             )
         number = want.dtype.kind not in "iubOUS"
         has_labels |= not number
-        mask = off if number else differs
         if got is None or got.shape != want.shape or (got.dtype != want.dtype and number):
-            mask[:] = True
+            (off if number else differs)[:] = True
             continue
         if number:
             distance, wrong = _distance(want, got, limits)
             distances.append(distance.ravel())
+            off |= _by_row(wrong, rows)
         else:
-            wrong = np.not_equal(want, got).astype(bool)
-        mask |= _by_row(wrong, rows)
+            differs |= _by_row(np.asarray(np.not_equal(want, got), dtype=bool), rows)
     return _summary(distances, rows, int(off.sum()), 1.0 - float(differs.mean()) if has_labels and rows else None)
 
 
@@ -73,8 +72,7 @@ def _by_row(wrong: "Array", rows: int) -> "Array":
     import numpy as np
 
     if wrong.ndim and wrong.shape[0] == rows:
-        result: Array = wrong.reshape(rows, -1).any(axis=1)
-        return result
+        return np.asarray(wrong.reshape(rows, -1).any(axis=1))
     return np.full(rows, bool(wrong.any()))
 
 

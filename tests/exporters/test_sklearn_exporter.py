@@ -1,0 +1,337 @@
+"""Real models, trained on data that scikit-learn ships, through export and validation."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from sklearn import datasets
+from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from modelver.errors import InvalidInput, ModelverError, NotFound, Refused
+from modelver.exporters import base
+from modelver.operations import stage_export, stage_validate
+
+FOREST = {"n_estimators": 20, "random_state": 0}
+
+
+def wine_named():
+    data = datasets.load_wine()
+    return data.data, data.target_names[data.target]
+
+
+def save(root: Path, model, X, y) -> dict:
+    joblib.dump(model, root / "m.joblib")
+    arrays = {"X": X} if y is None else {"X": X, "y": y}
+    np.savez(root / "data.npz", **arrays)
+    return {"source": "m.joblib", "framework": "sklearn", "data": "data.npz"}
+
+
+def round_trip(root: Path, settings: dict) -> stage_validate.ValidationResult:
+    stage_export.run(root, "m", settings)
+    result = stage_validate.run(root, "m", settings)
+    assert result.ok, [check for check in result.checks if not check.ok]
+    return result
+
+
+def source_of(root: Path) -> dict:
+    return json.loads((root / "models/m/source.json").read_text())
+
+
+CASES = {
+    "digits": (make_pipeline(StandardScaler(), LogisticRegression(max_iter=200)), datasets.load_digits),
+    "binary": (make_pipeline(StandardScaler(), LogisticRegression()), datasets.load_breast_cancer),
+    "text-labels": (make_pipeline(StandardScaler(), LogisticRegression()), wine_named),
+    "forest": (make_pipeline(StandardScaler(), RandomForestClassifier(**FOREST)), datasets.load_breast_cancer),
+    "forest-raw": (RandomForestClassifier(n_jobs=2, **FOREST), datasets.load_iris),
+    "forest-regressor": (make_pipeline(StandardScaler(), RandomForestRegressor(**FOREST)), datasets.load_diabetes),
+    "hist": (make_pipeline(StandardScaler(), HistGradientBoostingClassifier(max_iter=20)), datasets.load_wine),
+    "hist-regressor": (HistGradientBoostingRegressor(max_iter=20), datasets.load_diabetes),
+    "boosting": (make_pipeline(StandardScaler(), GradientBoostingClassifier(n_estimators=9)), datasets.load_iris),
+    "boosting-regressor": (make_pipeline(StandardScaler(), GradientBoostingRegressor()), datasets.load_diabetes),
+    "svc": (make_pipeline(StandardScaler(), SVC(random_state=0)), datasets.load_wine),
+    "svc-probability": (make_pipeline(StandardScaler(), SVC(probability=True, random_state=0)), datasets.load_wine),
+    "linear-svc-binary": (make_pipeline(StandardScaler(), LinearSVC()), datasets.load_breast_cancer),
+    "neighbours": (KNeighborsClassifier(), datasets.load_iris),
+    "ridge": (make_pipeline(StandardScaler(), Ridge()), datasets.load_diabetes),
+    "bagging": (make_pipeline(StandardScaler(), BaggingClassifier(n_estimators=5)), datasets.load_wine),
+    "vote-soft": (
+        make_pipeline(
+            StandardScaler(),
+            VotingClassifier([("a", LogisticRegression()), ("b", RandomForestClassifier(**FOREST))], voting="soft"),
+        ),
+        datasets.load_wine,
+    ),
+    "vote-hard": (
+        make_pipeline(
+            StandardScaler(),
+            VotingClassifier([("a", LogisticRegression()), ("b", RandomForestClassifier(**FOREST))]),
+        ),
+        datasets.load_wine,
+    ),
+    "stacking": (
+        make_pipeline(
+            StandardScaler(),
+            StackingClassifier([("a", LogisticRegression()), ("b", RandomForestClassifier(**FOREST))], cv=2),
+        ),
+        datasets.load_wine,
+    ),
+    "search": (GridSearchCV(LogisticRegression(max_iter=500), {"C": [0.1, 1.0]}, cv=2), datasets.load_iris),
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # SVC(probability=True), which many models in the world have
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_supervised_models_pass_validation_with_the_score_of_the_source(case, tmp_path):
+    model, load = CASES[case]
+    X, y = load() if load is wine_named else load(return_X_y=True)
+    model.fit(X, y)
+    result = round_trip(tmp_path, save(tmp_path, model, X, y))
+    # scikit-learn's own score on the same rows: accuracy of classifiers, r2 of regressors
+    name = "accuracy" if hasattr(model, "classes_") else "r2"
+    assert result.metrics[name] == pytest.approx(model.score(X, y), abs=0.008 if case == "neighbours" else 2e-5)
+    labels = source_of(tmp_path)["signature"]["labels"]
+    assert labels == (model.classes_.tolist() if hasattr(model, "classes_") else None)
+
+
+def test_double_inputs_where_scaled_features_meet_trees(tmp_path):
+    X, y = datasets.load_diabetes(return_X_y=True)
+    for model, dtype in (
+        (make_pipeline(StandardScaler(), RandomForestRegressor(**FOREST)), "float64"),
+        (RandomForestRegressor(**FOREST), "float32"),
+        (make_pipeline(StandardScaler(), Ridge()), "float32"),
+    ):
+        settings = save(tmp_path, model.fit(X, y), X, y)
+        assert round_trip(tmp_path, settings).parity.rows_off == 0
+        assert source_of(tmp_path)["signature"]["inputs"] == [{"name": "X", "dtype": dtype, "shape": ["N", 10]}]
+
+
+def test_isolation_forest_is_measured_as_a_detector_of_outliers(tmp_path):
+    X, _ = datasets.load_wine(return_X_y=True)
+    model = make_pipeline(StandardScaler(), IsolationForest(n_estimators=30, random_state=0)).fit(X)
+    result = round_trip(tmp_path, save(tmp_path, model, X, model.predict(X)))
+    assert result.metrics["accuracy"] == 1.0
+    assert "f1_macro" not in result.metrics
+
+
+def test_clusters_have_parity_and_no_metrics(tmp_path):
+    X, _ = datasets.load_iris(return_X_y=True)
+    model = make_pipeline(StandardScaler(), KMeans(3, random_state=0, n_init=1)).fit(X)
+    result = round_trip(tmp_path, save(tmp_path, model, X, None))
+    assert result.metrics == {}
+    assert result.parity.label_agreement == 1.0
+
+
+def test_a_hard_vote_loses_the_probabilities_that_nobody_can_compare(tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    model = VotingClassifier([("a", LogisticRegression(max_iter=500)), ("b", KNeighborsClassifier())]).fit(X, y)
+    round_trip(tmp_path, save(tmp_path, model, X, y))
+    assert [value["name"] for value in source_of(tmp_path)["signature"]["outputs"]] == ["label"]
+
+
+def passengers(rows: int = 300) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "age": random.integers(18, 80, rows),
+            "fare": random.gamma(2.0, 20.0, rows),
+            "deck": random.integers(1, 4, rows),
+            "alone": random.random(rows) > 0.5,
+            "sex": random.choice(["m", "f"], rows),
+        }
+    )
+    frame["survived"] = np.where((frame.sex == "f") | (frame.fare > 60), "yes", "no")
+    frame.loc[::7, "fare"] = np.nan
+    return frame
+
+
+@pytest.mark.parametrize("last", [LogisticRegression(), RandomForestClassifier(**FOREST)])
+def test_a_table_becomes_one_input_for_each_column_with_its_own_dtype(last, tmp_path):
+    frame = passengers()
+    columns = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["age", "fare"]),
+            ("flag", "passthrough", ["alone"]),
+            ("classes", OneHotEncoder(handle_unknown="ignore"), ["deck", "sex"]),
+        ]
+    )
+    model = make_pipeline(columns, last).fit(frame.drop(columns="survived"), frame["survived"])
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    settings = {"source": "m.joblib", "data": "data.csv", "target": "survived"}
+    result = round_trip(tmp_path, settings)
+    assert result.parity.rows_off == 0
+    assert result.metrics["accuracy"] == pytest.approx(model.score(frame, frame["survived"]), abs=1e-6)
+    inputs = {value["name"]: (value["dtype"], value["shape"]) for value in source_of(tmp_path)["signature"]["inputs"]}
+    number = "float64" if isinstance(last, RandomForestClassifier) else "float32"
+    assert inputs == {
+        "age": ("int64", ["N", 1]),
+        "fare": (number, ["N", 1]),
+        "deck": ("int64", ["N", 1]),
+        "alone": ("bool", ["N", 1]),
+        "sex": ("string", ["N", 1]),
+    }
+
+
+def test_a_table_of_numbers_becomes_one_matrix_whose_columns_are_noted(tmp_path):
+    frame = datasets.load_iris(as_frame=True).frame
+    features = [name for name in frame if name != "target"]
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame[features], frame["target"])
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame.assign(note=1)[["note", *reversed(features), "target"]].to_csv(tmp_path / "data.csv", index=False)
+    result = round_trip(tmp_path, {"source": "m.joblib", "data": "data.csv"})
+    assert result.metrics["accuracy"] == pytest.approx(model.score(frame[features], frame["target"]), abs=1e-6)
+    source = source_of(tmp_path)
+    assert json.loads(source["format"]["metadata"]["modelver.feature_names"]) == features
+    assert source["signature"]["inputs"] == [{"name": "X", "dtype": "float32", "shape": ["N", 4]}]
+
+
+def test_an_unsupervised_model_does_not_take_its_last_column_for_a_target(tmp_path):
+    frame = datasets.load_iris(as_frame=True).data
+    model = IsolationForest(n_estimators=10, random_state=0).fit(frame)
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    assert round_trip(tmp_path, {"source": "m.joblib", "data": "data.csv"}).metrics == {}
+
+
+TEXTS = [
+    "The quick brown fox's tail, jumps over 2 logs",
+    "lazy DOG sleeps all day!",
+    "A fox and a dog; play 2 games",
+    "naïve CAFÉ words über alles",
+    "quick quick fox-trot",
+    "dogs sleep. Day night i",
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"ngram_range": (1, 2)}, {"lowercase": False}], ids=str)
+def test_text_pipelines_agree_on_short_words_umlauts_and_punctuation(options, tmp_path):
+    frame = pd.DataFrame({"text": TEXTS * 10, "animal": ["fox", "dog", "fox", "none", "fox", "dog"] * 10})
+    model = make_pipeline(TfidfVectorizer(**options), LogisticRegression()).fit(frame["text"], frame["animal"])
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    result = round_trip(tmp_path, {"source": "m.joblib", "data": "data.csv"})
+    assert result.parity.rows_off == 0
+    assert source_of(tmp_path)["signature"]["inputs"] == [{"name": "text", "dtype": "string", "shape": ["N", 1]}]
+    np.savez(tmp_path / "data.npz", X=np.array(frame["text"].tolist()), y=np.array(frame["animal"].tolist()))
+    assert round_trip(tmp_path, {"source": "m.joblib", "data": "data.npz"}).metrics == result.metrics
+
+
+def test_bytes_do_not_depend_on_run_folder_or_hash_seed(tmp_path):
+    X, y = datasets.load_wine(return_X_y=True)
+    model = CASES["vote-soft"][0].fit(X, y)
+    found = []
+    for number, seed in enumerate(("1", "2")):
+        root = tmp_path / ("deep/" * number) / f"repo{number}"
+        root.mkdir(parents=True)
+        settings = save(root, model, X, y)
+        code = (
+            "import sys; from pathlib import Path; from modelver.operations import stage_export, stage_validate\n"
+            f"for stage in (stage_export, stage_validate): stage.run(Path(sys.argv[1]), 'm', {settings!r})"
+        )
+        subprocess.run(
+            [sys.executable, "-c", code, str(root)], check=True, env={**os.environ, "PYTHONHASHSEED": seed}, cwd="."
+        )
+        files = sorted(path for path in (root / "models").rglob("*") if path.is_file())
+        found.append({path.relative_to(root).as_posix(): path.read_bytes() for path in files})
+    assert found[0] == found[1]
+    assert not any(os.fsencode(tmp_path) in content for content in found[0].values())
+
+
+def test_opset_and_ir_are_what_the_settings_ask_for_at_most(tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    settings = save(tmp_path, LogisticRegression(max_iter=500).fit(X, y), X, y)
+    round_trip(tmp_path, {**settings, "export": {"opset": 15, "ir_version": 8, "rows": 7}})
+    proto = onnx.load(tmp_path / "models/m/weights/model.onnx")
+    stamped = {item.domain or "ai.onnx": item.version for item in proto.opset_import}
+    assert stamped["ai.onnx"] <= 15
+    assert proto.ir_version == 8
+    assert source_of(tmp_path)["format"]["opsets"] == stamped
+    recorded = onnx.load_tensor(tmp_path / "models/m/weights/test_data_set_0/input_0.pb")
+    assert list(recorded.dims) == [7, 4]
+
+
+def broken(root: Path, case: str) -> dict:
+    X, y = datasets.load_iris(return_X_y=True)
+    model = LogisticRegression(max_iter=500).fit(X, y)
+    settings = save(root, model, X, y)
+    if case == "no data":
+        settings["data"] = None
+    elif case == "no such data":
+        settings["data"] = "gone.npz"
+    elif case == "no such source":
+        settings["source"] = "gone.joblib"
+    elif case == "no pickle":
+        (root / "m.joblib").write_bytes(b"garbage")
+    elif case == "no estimator":
+        joblib.dump({"model": model}, root / "m.joblib")
+    elif case == "unfitted":
+        joblib.dump(LogisticRegression(), root / "m.joblib")
+    elif case == "wrong width":
+        np.savez(root / "data.npz", X=X[:, :3], y=y)
+    elif case == "framework":
+        settings["framework"] = "keras"
+    elif case == "path":
+        settings["source"] = "../m.joblib"
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "words"),
+    [
+        ("no data", Refused, "has no data"),
+        ("no such data", NotFound, "gone.npz"),
+        ("no such source", NotFound, "gone.joblib"),
+        ("no pickle", InvalidInput, "m.joblib cannot be opened"),
+        ("no estimator", InvalidInput, "holds a dict"),
+        ("unfitted", ModelverError, "not fitted"),
+        ("wrong width", InvalidInput, "takes"),
+        ("framework", Refused, "keras"),
+        ("path", InvalidInput, "source"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_by_name_and_leaves_nothing(case, error, words, tmp_path):
+    settings = broken(tmp_path, case)
+    with pytest.raises(error, match=words) as caught:
+        stage_export.run(tmp_path, "m", settings)
+    assert caught.value.hint
+    left = [path.name for path in (tmp_path / "models").rglob("*")] if (tmp_path / "models").exists() else []
+    assert left in ([], ["m"])
+
+
+def test_a_missing_plug_in_says_what_to_install():
+    with pytest.raises(Refused) as caught:
+        base.find("keras", Path("m.keras"))
+    assert caught.value.hint == "pip install 'modelver[keras]'"
+
+
+def test_the_suffix_finds_the_exporter():
+    assert type(base.find(None, Path("m.joblib"))) is type(base.find("scikit-learn", Path("m")))
