@@ -1,8 +1,34 @@
-"""modelver: version models in Git and DVC. A version is a tag, its weights are DVC-tracked, its metadata is reviewed."""
+"""modelver: version models in Git and DVC. A version is a tag, its weights are DVC-tracked, its metadata is reviewed.
 
-from importlib.metadata import PackageNotFoundError, version
+>>> import modelver
+>>> repository = modelver.open("path/to/repository")
+>>> [version.tag for version in repository.list("digits")]
+['digits@v2.0.0', 'digits@v1.0.0']
+>>> repository.diff("v1", "v2").bump.level
+'major'
+"""
 
-try:
-    __version__ = version("modelver")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelver.operations.library import Repository, open
+
+__version__: str
+
+__all__ = ["Repository", "__version__", "open"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: `modelver list` must not pay for what it does not use.
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("modelver")
+        except PackageNotFoundError:  # run from a source tree that was never installed
+            return "0+unknown"
+    if name in ("open", "Repository"):
+        from modelver.operations import library
+
+        return getattr(library, name)
+    raise AttributeError(f"module 'modelver' has no attribute {name!r}")

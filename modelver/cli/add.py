@@ -11,9 +11,9 @@ from modelver.cli.context import (
     FormatOption,
     Progress,
     complete_model,
-    open_project,
     out,
     out_json,
+    repository,
     say,
     size,
 )
@@ -51,12 +51,11 @@ def add(
       modelver add llm weights/llm
     """
     from modelver.operations.add import AddRequest
-    from modelver.operations.add import add as add_
 
     request = AddRequest(name, path, framework=framework, data=data, target=target, plain=plain, desc=desc)
     total = path.stat().st_size if path.is_file() else None
     with Progress(f"adding {name}", total) as progress:
-        result = add_(open_project(), request, dry_run=dry_run, progress=progress)
+        result = repository().add(request, dry_run=dry_run, progress=progress)
     if form is Format.json:
         out_json({**result.to_dict(), "dry_run": dry_run})
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from modelver.operations.project import Project
+    from modelver.operations.library import Repository
 
 
 class Format(enum.StrEnum):
@@ -59,11 +59,11 @@ ModelOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be done.")]
 
 
-def open_project() -> "Project":
+def repository() -> "Repository":
     """The repository around the current folder (`-C` has changed into it)."""
-    from modelver.operations.project import Project
+    from modelver.operations import library
 
-    return Project.open(Path.cwd())
+    return library.open(Path.cwd())
 
 
 def out(text: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import Format, FormatOption, ModelOption, complete_ref, open_project, out, out_json
+from modelver.cli.context import Format, FormatOption, ModelOption, complete_ref, out, out_json, repository
 
 
 def diff(
@@ -28,9 +28,8 @@ def diff(
       modelver diff digits@latest --exit-code
     """
     from modelver.cli import render_diff
-    from modelver.operations.diffing import diff as diff_
 
-    found = diff_(open_project(), a, b, model)
+    found = repository().diff(a, b, model=model)
     if form is Format.json:
         out_json(found.to_dict())
     else:

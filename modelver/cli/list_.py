@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import Format, FormatOption, complete_model, open_project, out, out_json, say, table
+from modelver.cli.context import Format, FormatOption, complete_model, out, out_json, repository, say, table
 
 
 def list_(
@@ -19,9 +19,7 @@ def list_(
 
       modelver list digits --format json
     """
-    from modelver.operations.listing import list_versions
-
-    versions = list_versions(open_project(), name)
+    versions = repository().list(name)
     if form is Format.json:
         out_json([version.to_dict() for version in versions])
         return

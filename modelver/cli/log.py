@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import Format, FormatOption, complete_model, open_project, out, out_json, say, table
+from modelver.cli.context import Format, FormatOption, complete_model, out, out_json, repository, say, table
 
 
 def log(
@@ -19,9 +19,8 @@ def log(
       modelver log digits -m 5
     """
     from modelver.core.printable import printable
-    from modelver.operations.listing import log as log_
 
-    events = log_(open_project(), name)[:limit]
+    events = repository().log(name)[:limit]
     if form is Format.json:
         out_json([event.to_dict() for event in events])
         return

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, open_project, out, out_json, say
-from modelver.cli.tag import BumpOption, ForceNewOption, ReasonOption, VersionOption, request
+from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, out, out_json, repository, say
+from modelver.cli.tag import BumpOption, ForceNewOption, ReasonOption, VersionOption
 
 
 def record(
@@ -25,16 +25,12 @@ def record(
 
       modelver record digits && git commit -am "digits: more trees"
     """
-    from modelver.operations.record import record as record_
-
-    project = open_project()
-    model = project.pick_model(name)
-    plan = record_(project, model, request(project, version, bump, reason, force_new), dry_run=dry_run)
+    plan = repository().record(name, version=version, bump=bump, reason=reason, force_new=force_new, dry_run=dry_run)
     if form is Format.json:
         out_json({**plan.to_dict(), "dry_run": dry_run})
         return
     verb = "would record" if dry_run else "recorded"
-    out(f"{verb} {model} {plan.choice.version} ({plan.choice.level}: {'; '.join(plan.choice.reasons)})")
+    out(f"{verb} {plan.facts.name} {plan.choice.version} ({plan.choice.level}: {'; '.join(plan.choice.reasons)})")
     for path in sorted(plan.contents):
         out(f"  {path}")
     if not dry_run:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import Progress, open_project, out, report
+from modelver.cli.context import Progress, out, report
 
 
 def restore(
@@ -19,9 +19,10 @@ def restore(
     """
     from pathlib import Path
 
+    from modelver.operations.project import Project
     from modelver.operations.restore import restore_paths
 
-    project = open_project()
+    project = Project.open(Path.cwd())
     here = Path.cwd()
     relative = [(here / path).resolve().relative_to(project.root.resolve()).as_posix() for path in paths or []]
     with Progress("restoring") as progress:

@@ -10,9 +10,9 @@ from modelver.cli.context import (
     FormatOption,
     ModelOption,
     complete_ref,
-    open_project,
     out,
     out_json,
+    repository,
     size,
     table,
 )
@@ -37,9 +37,7 @@ def show(
 
       modelver show digits@v1 --format json
     """
-    from modelver.operations.listing import show as show_
-
-    details = show_(open_project(), ref, model)
+    details = repository().show(ref, model=model)
     if form is Format.json:
         out_json(details.to_dict())
         return

@@ -1,10 +1,11 @@
 """``modelver stage``: what the stages of ``dvc.yaml`` call."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from modelver.cli.context import Progress, complete_model, open_project, out, say
+from modelver.cli.context import Progress, complete_model, out, say
 
 app = typer.Typer(help="What the stages of dvc.yaml call.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,9 +19,10 @@ def export(name: Name) -> None:
     The framework's file is unpickled here, in this process, and nowhere else.
     """
     from modelver.operations.facts import model_settings
+    from modelver.operations.project import Project
     from modelver.operations.stage_export import run
 
-    project = open_project()
+    project = Project.open(Path.cwd())
     with Progress(f"exporting {name}") as progress:
         result = run(project.root, name, model_settings(project.worktree, name), progress)
     out(f"exported {name}: {result.tensors} tensors, {result.files} files, {result.rows} recorded rows")
@@ -34,9 +36,10 @@ def validate(name: Name) -> None:
     `modelver tag` refuses such a model.
     """
     from modelver.operations.facts import model_settings
+    from modelver.operations.project import Project
     from modelver.operations.stage_validate import run
 
-    project = open_project()
+    project = Project.open(Path.cwd())
     result = run(project.root, name, model_settings(project.worktree, name))
     for check in result.checks:
         out(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.message}")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import Format, FormatOption, complete_model, open_project, out, out_json, say, table
+from modelver.cli.context import Format, FormatOption, complete_model, out, out_json, repository, say, table
 
 
 def status(
@@ -17,9 +17,7 @@ def status(
 
       modelver status digits
     """
-    from modelver.operations.status import status as status_
-
-    found = status_(open_project(), name)
+    found = repository().status(name)
     if form is Format.json:
         out_json([one.to_dict() for one in found])
         return

@@ -1,14 +1,10 @@
 """``modelver tag``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, open_project, out, out_json, say
-
-if TYPE_CHECKING:
-    from modelver.core.plan import Request
-    from modelver.operations.project import Project
+from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, out, out_json, repository, say
 
 VersionOption = Annotated[str | None, typer.Option("--version", metavar="vX.Y.Z", help="The version to make.")]
 BumpOption = Annotated[
@@ -19,21 +15,6 @@ BumpOption = Annotated[
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why a smaller bump than the change calls for is right.")]
 ForceNewOption = Annotated[bool, typer.Option("--force-new", help="A new version although the weights did not change.")]
-
-
-def request(project: "Project", version: str | None, bump: str, reason: str, force_new: bool) -> "Request":
-    """The version options of `tag` and `record` as a request.
-
-    Raises:
-        InvalidInput: an option's value is malformed.
-    """
-    from modelver.core.plan import Request
-    from modelver.core.versions import parse_bump, parse_requested
-    from modelver.operations.facts import version_scheme
-
-    level = parse_bump(bump)
-    wanted = parse_requested(version, version_scheme(project.worktree)) if version is not None else None
-    return Request(version=wanted, bump=level, reason=reason, force_new=force_new)
 
 
 def tag(
@@ -58,12 +39,18 @@ def tag(
 
       modelver tag digits --bump minor --dry-run
     """
-    from modelver.operations.tag import tag as tag_
-
-    project = open_project()
-    model = project.pick_model(name)
-    asked = request(project, version, bump, reason, force_new)
-    result = tag_(project, model, asked, message=message, sign=sign, repro=repro, dry_run=dry_run, say=say)
+    result = repository().tag(
+        name,
+        message=message,
+        version=version,
+        bump=bump,
+        reason=reason,
+        sign=sign,
+        repro=repro,
+        force_new=force_new,
+        dry_run=dry_run,
+        say=say,
+    )
     if form is Format.json:
         out_json(result.to_dict())
         return

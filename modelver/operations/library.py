@@ -1,0 +1,171 @@
+"""The library: what `modelver.open` gives. The command line calls the same verbs."""
+
+import builtins
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelver.core.diff import Diff
+from modelver.core.plan import Request
+from modelver.core.registry import ModelVersion
+from modelver.core.versions import parse_bump, parse_requested
+from modelver.operations.diffing import diff as _diff
+from modelver.operations.facts import version_scheme
+from modelver.operations.listing import Event, VersionDetails, list_versions
+from modelver.operations.listing import log as _log
+from modelver.operations.listing import show as _show
+from modelver.operations.project import Project
+from modelver.operations.record import RecordPlan
+from modelver.operations.record import record as _record
+from modelver.operations.status import ModelStatus
+from modelver.operations.status import status as _status
+from modelver.operations.tag import TagResult
+from modelver.operations.tag import tag as _tag
+
+if TYPE_CHECKING:
+    from modelver.operations.add import AddRequest, AddResult
+
+
+def open(path: str | Path = ".") -> "Repository":
+    """Open the modelver repository around ``path``.
+
+    Raises:
+        Refused: there is no Git repository with a working tree.
+    """
+    return Repository(Project.open(path))
+
+
+class Repository:
+    """A Git + DVC repository with models.
+
+    Every method reads the repository anew, so it may be kept open while others work in it. All errors are
+    `modelver.errors.ModelverError` with ``message``, ``hint`` and ``exit_code``.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._root = project.root
+
+    @property
+    def root(self) -> Path:
+        """Top of the working tree."""
+        return self._root
+
+    def models(self) -> list[str]:
+        """Names of all models, in order."""
+        return self._project().models()
+
+    def list(self, model: str | None = None) -> list[ModelVersion]:
+        """Versions of one model, or of all by model; newest version first.
+
+        Raises:
+            InvalidInput: no model can be called so.
+            NotFound: there is no such model.
+        """
+        return list_versions(self._project(), model)
+
+    def show(self, ref: str | None = None, *, model: str | None = None) -> VersionDetails:
+        """Sidecar, manifests and tag of one version; of the working tree without a ref.
+
+        Raises:
+            InvalidInput: the ref is malformed, or does not say which model it means.
+            NotFound: nothing is called so.
+        """
+        return _show(self._project(), ref, model)
+
+    def diff(self, a: str, b: str | None = None, *, model: str | None = None) -> Diff:
+        """Compare two refs, or a ref and the working tree. No weights are read.
+
+        Raises:
+            InvalidInput, NotFound: as `show`.
+        """
+        return _diff(self._project(), a, b, model)
+
+    def log(self, model: str | None = None) -> builtins.list[Event]:
+        """Who did what when, newest first; raises as `list`."""
+        return _log(self._project(), model)
+
+    def status(self, model: str | None = None) -> builtins.list[ModelStatus]:
+        """What changed since each model's last version, and what stands between it and a tag; raises as `list`."""
+        return _status(self._project(), model)
+
+    def add(
+        self, request: "AddRequest", *, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
+    ) -> "AddResult":
+        """Declare a model, or bring its next content; ``progress`` is told of bytes done.
+
+        Raises:
+            InvalidInput, NotFound, Refused: the request can't be met; ``hint`` says what mends it.
+            ExternalFailure: DVC or the disk failed.
+        """
+        from modelver.operations.add import add
+
+        return add(self._project(), request, dry_run=dry_run, progress=progress)
+
+    def record(
+        self,
+        model: str | None = None,
+        *,
+        version: str | None = None,
+        bump: str = "auto",
+        reason: str = "",
+        force_new: bool = False,
+        dry_run: bool = False,
+    ) -> RecordPlan:
+        """Write the sidecar of what is checked out; arguments and errors as `tag`."""
+        project = self._project()
+        request = _request(project, version, bump, reason, force_new)
+        return _record(project, project.pick_model(model), request, dry_run=dry_run)
+
+    def tag(
+        self,
+        model: str | None = None,
+        *,
+        message: str = "",
+        version: str | None = None,
+        bump: str = "auto",
+        reason: str = "",
+        sign: bool = False,
+        repro: bool = False,
+        force_new: bool = False,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> TagResult:
+        """Make a version of what is checked out: recorded, committed and tagged, or nothing of it.
+
+        Args:
+            model: its name; may be left out where there is one.
+            message: what this version is about.
+            version: the version to make; None leaves it to ``bump``.
+            bump: ``auto``, ``patch``, ``minor`` or ``major``.
+            reason: why a smaller bump than the change calls for is right.
+            sign: sign the tag.
+            repro: run stale stages in place of refusing.
+            force_new: a new version although the weights did not change.
+            dry_run: only plan.
+            say: told of what goes on.
+
+        Raises:
+            Refused: a precondition does not hold; ``hint`` is the command that mends it.
+            CheckFailed: weights in DVC's cache are damaged.
+            ExternalFailure: Git or DVC failed; nothing has changed.
+        """
+        project = self._project()
+        request = _request(project, version, bump, reason, force_new)
+        return _tag(
+            project,
+            project.pick_model(model),
+            request,
+            message=message,
+            sign=sign,
+            repro=repro,
+            dry_run=dry_run,
+            say=say,
+        )
+
+    def _project(self) -> Project:
+        return Project.open(self._root)
+
+
+def _request(project: Project, version: str | None, bump: str, reason: str, force_new: bool) -> Request:
+    wanted = parse_requested(version, version_scheme(project.worktree)) if version is not None else None
+    return Request(version=wanted, bump=parse_bump(bump), reason=reason, force_new=force_new)
