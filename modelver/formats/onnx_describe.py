@@ -45,8 +45,13 @@ def describe_open(model: Model, check: Visit | None = None) -> Facts:
         raise InvalidInput(f"{model.path}: its graph takes {skeleton.length} bytes without weights")
     try:
         proto = ModelProto.FromString(b"".join(bytes(piece) for piece in skeleton.pieces()))
-        return _format(proto), _signature(proto), _graph(proto)
-    except (DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        facts = _format(proto), _signature(proto), _graph(proto)
+        json.dumps(facts, ensure_ascii=False).encode("utf-8")
+        return facts
+    except TypeError:
+        # protobuf hands out bytes where a text is not UTF-8: they neither sort nor go into JSON
+        raise InvalidInput(f"{model.path}: one of its names or texts is not UTF-8") from None
+    except (DecodeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{model.path} is not a well-formed ONNX model: {error}") from None
 
 
@@ -77,7 +82,7 @@ def _skeleton(model: Model, check: Visit | None) -> Rope:
 
 
 def _format(proto: Any) -> dict[str, Any]:
-    producer = f"{proto.producer_name} {proto.producer_version}".strip()
+    producer = " ".join([proto.producer_name, proto.producer_version]).strip()
     return {
         "name": "onnx",
         "ir_version": proto.ir_version,

@@ -84,9 +84,7 @@ def sparse_constant() -> ModelProto:
     rng = np.random.default_rng(5)
     places = np.sort(rng.choice(N * N, 270_000, replace=False)).astype(np.int64)
     values = rng.standard_normal(places.size).astype(np.float32)
-    sparse = helper.make_sparse_tensor(
-        numpy_helper.from_array(values, ""), numpy_helper.from_array(places, ""), [N, N]
-    )
+    sparse = helper.make_sparse_tensor(numpy_helper.from_array(values, ""), numpy_helper.from_array(places, ""), [N, N])
     return model(
         [
             helper.make_node("Constant", [], ["w"], sparse_value=sparse),
