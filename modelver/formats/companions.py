@@ -48,10 +48,13 @@ def copy(folder: Folder, source: Path, skip: set[str], output: Output, digester:
     """
     root, target = source.resolve(), output.folder.resolve()
     inside = target.relative_to(root).as_posix() if target != root and target.is_relative_to(root) else ""
-    for name in listing(source):
-        if name in skip or OWNED.fullmatch(name) or (inside and name.startswith(f"{inside}/")):
-            continue
-        reader = folder.open(name, str(source))
+    names = [
+        name
+        for name in listing(source)
+        if name not in skip and not OWNED.fullmatch(name) and not (inside and name.startswith(f"{inside}/"))
+    ]
+    readers = {name: folder.open(name, str(source)) for name in names}  # refuses before anything is replaced
+    for name, reader in readers.items():
         content = Rope()
         content.add_span(reader, 0, reader.size)
         output.add_hashed(name, content, digester)

@@ -7,11 +7,13 @@ Stands against CVE-2022-25882, 2024-27318, 2024-5187, 2025-51480, 2026-27489 (sy
 import errno
 import os
 from pathlib import Path
+from stat import S_ISREG
 
 from modelver.core.manifest import check_relative_path
 from modelver.errors import InvalidInput
 from modelver.formats.wire import Reader
 
+_MAX_OPEN = 64
 _COPY_HINT = "copy the folder with its links resolved (cp -rL) and use the copy"
 
 
@@ -21,6 +23,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._readers: dict[str, Reader] = {}
+        self._open_names: list[str] = []
 
     def open(self, name: str, what: str) -> Reader:
         """The reader of the file ``name``, relative to the folder; ``what`` begins the error messages.
@@ -30,7 +33,7 @@ class Folder:
                 regular file with one name only.
         """
         if name not in self._readers:
-            self._readers[name] = self._open(name, what)
+            self._readers[name] = self._new(name, what)
         return self._readers[name]
 
     def opened(self) -> set[str]:
@@ -48,11 +51,24 @@ class Folder:
             reader.close()
         self._readers.clear()
 
-    def _open(self, name: str, what: str) -> Reader:
+    def _new(self, name: str, what: str) -> Reader:
         try:
             check_relative_path(name)
         except ValueError:
             raise InvalidInput(f"{what}: {name!r} is not a plain path inside the model's folder") from None
+        return Reader(self.path / name, lambda: self._limited(name, what))
+
+    def _limited(self, name: str, what: str) -> int:
+        """Open the file, but keep at most `_MAX_OPEN` open: torch's old exporter wrote a file for each tensor."""
+        while len(self._open_names) >= _MAX_OPEN:
+            oldest = self._open_names.pop(0)
+            if oldest in self._readers:
+                self._readers[oldest].park()
+        descriptor = self._descend(name, what)
+        self._open_names.append(name)
+        return descriptor
+
+    def _descend(self, name: str, what: str) -> int:
         *folders, last = name.split("/")
         try:
             at = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -73,10 +89,15 @@ class Folder:
                 raise InvalidInput(f"{what}: {name!r} is or goes through a symbolic link", _COPY_HINT) from None
             raise InvalidInput(f"{what}: {name[:80]!r} cannot be opened: {error.strerror}") from None
         try:
-            reader = Reader(self.path / name, descriptor=found)
+            _check_plain(os.fstat(found), name, what)
         except InvalidInput:
-            raise InvalidInput(f"{what}: {name!r} is not a regular file") from None
-        if reader.links > 1:
-            reader.close()
-            raise InvalidInput(f"{what}: {name!r} is a hard link, it may be a file from elsewhere", _COPY_HINT)
-        return reader
+            os.close(found)
+            raise
+        return found
+
+
+def _check_plain(facts: os.stat_result, name: str, what: str) -> None:
+    if not S_ISREG(facts.st_mode):
+        raise InvalidInput(f"{what}: {name!r} is not a regular file")
+    if facts.st_nlink > 1:
+        raise InvalidInput(f"{what}: {name!r} is a hard link, it may be a file from elsewhere", _COPY_HINT)

@@ -1,5 +1,6 @@
 """Split an ONNX model into a graph and one file for each large tensor, streaming."""
 
+from collections import Counter
 from pathlib import Path
 
 from modelver.core.manifest import FileEntry, TensorEntry
@@ -13,6 +14,7 @@ from modelver.formats.wire import Rope
 
 MODEL = "model.onnx"
 _MAX_GRAPH = (1 << 31) - 1
+_LEAST = 1 << 12
 
 
 def find_model(source: Path) -> Path:
@@ -36,6 +38,9 @@ def find_model(source: Path) -> Path:
 def split(source: Path, dest: Path, progress: Progress | None = None, *, fsync: bool = False) -> Ingested:
     """Write ``dest/model.onnx`` and ``dest/tensors/<sha256>`` for each tensor of `BIG_TENSOR` bytes or more.
 
+    Where over 1 GiB would stay inline, smaller tensors get files too. Tensors of strings, sparse tensors and
+    attributes of other operators than Constant stay inline: the checker or onnxruntime would not find them.
+
     The same source gives the same bytes. Memory use does not grow with the model: data is copied from file to
     file. A tensor file that is there already with this content is left alone; files of tensors that the
     model no longer has stay (`result.stale_files` names them). Other files of a source folder are copied too.
@@ -55,12 +60,13 @@ def split(source: Path, dest: Path, progress: Progress | None = None, *, fsync: 
         Digester(progress) as digester,
         Output(dest, fsync=fsync) as output,
     ):
-        facts = onnx_describe.describe_open(model, lambda tensor, place, name: _check(model, tensor, name))
-        job = _Split(model, output, digester)
+        survey = _Survey(model)
+        facts = onnx_describe.describe_open(model, survey.visit)
+        job = _Split(model, output, digester, survey.smallest_big())
         graph = model.rebuild(job.visit)
         if graph.length > _MAX_GRAPH:
             raise InvalidInput(
-                f"{model.path}: {graph.length} bytes stay in the graph beside tensors of {BIG_TENSOR} bytes and more; "
+                f"{model.path}: {graph.length} bytes cannot be moved out of the graph; "
                 f"ONNX cannot hold over {_MAX_GRAPH}"
             )
         if source.is_dir():
@@ -72,11 +78,25 @@ def split(source: Path, dest: Path, progress: Progress | None = None, *, fsync: 
         return Ingested(tensors, output.listing(), *facts)
 
 
-def _check(model: Model, tensor: onnx_tensor.WireTensor, name: str) -> None:
-    """Part of the first walk: find what is wrong before anything is written."""
-    where = _where(model, name)
-    if tensor.dtype is not None and tensor.dtype.bits:
-        onnx_tensor.payload(tensor, model.folder, where)
+class _Survey:
+    """The first walk: find what is wrong before anything is written, and what counts as a big tensor."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.sizes: Counter[int] = Counter()
+
+    def visit(self, tensor: onnx_tensor.WireTensor, place: Place, name: str) -> None:
+        if tensor.dtype is not None and tensor.dtype.bits:
+            onnx_tensor.payload(tensor, self.model.folder, _where(self.model, name))
+            if place.movable:
+                self.sizes[tensor.bytes] += 1
+
+    def smallest_big(self) -> int:
+        """`BIG_TENSOR`, or less if so many tensors are just below it that ONNX could not hold them inline."""
+        limit = BIG_TENSOR
+        while limit > _LEAST and sum(size * n for size, n in self.sizes.items() if size < limit) > _MAX_GRAPH // 2:
+            limit //= 2
+        return limit
 
 
 def _where(model: Model, name: str) -> str:
@@ -84,14 +104,15 @@ def _where(model: Model, name: str) -> str:
 
 
 class _Split:
-    def __init__(self, model: Model, output: Output, digester: Digester) -> None:
+    def __init__(self, model: Model, output: Output, digester: Digester, big: int) -> None:
+        self.big = big
         self.model = model
         self.output = output
         self.digester = digester
         self.tensors: list[TensorEntry] = []
 
     def visit(self, tensor: onnx_tensor.WireTensor, place: Place, name: str) -> Rope | None:
-        big = place.movable and tensor.bytes >= BIG_TENSOR and bool(tensor.dtype and tensor.dtype.bits)
+        big = place.movable and tensor.bytes >= self.big and bool(tensor.dtype and tensor.dtype.bits)
         if not place.initializer and tensor.bytes < SMALL_ATTRIBUTE and not tensor.is_external:
             return None
         where = _where(self.model, name)

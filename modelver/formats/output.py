@@ -9,6 +9,7 @@ from types import TracebackType
 from modelver.core.manifest import FileEntry
 from modelver.errors import ExternalFailure
 from modelver.formats.digest import Digester, md5, sha256
+from modelver.formats.result import TEMPORARY
 from modelver.formats.wire import Reader, Rope, Span
 
 _COPY = 64 << 20
@@ -93,7 +94,7 @@ class Output:
 
 def write_atomically(path: Path, content: "Rope | Pieces", *, fsync: bool = False) -> None:
     """Write ``content`` to a temporary file beside ``path`` and rename it there; no trace is left on failure."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(TEMPORARY.format(secrets.token_hex(8)))
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:

@@ -14,6 +14,9 @@ BIG_TENSOR = 1 << 20
 OWNED = re.compile(r"tensors/[0-9a-f]{64}|model-(small-)?[0-9a-f]{64}\.safetensors")
 """Paths that only a split gives."""
 
+TEMPORARY = ".modelver-{}.tmp"
+"""Name under which a file is written before it gets its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
@@ -35,11 +38,12 @@ class Ingested:
 
 
 def stale_files(folder: Path, files: Iterable[FileEntry]) -> list[Path]:
-    """Tensor files in ``folder`` that an earlier split left there and that ``files`` does not need, sorted.
+    """Files in ``folder`` that an earlier split left there and that ``files`` does not need, sorted.
 
-    Only names that a split gives (by content) are looked at; nothing is removed.
+    They are tensor files (by their names) and temporary files of a split that was killed. Nothing is removed.
     """
     needed = {entry.path for entry in files}
     found = [*folder.glob("tensors/*"), *folder.glob("model-*.safetensors")]
-    names = {path.relative_to(folder).as_posix() for path in found}
-    return [folder / name for name in sorted(names - needed) if OWNED.fullmatch(name)]
+    names = {name for path in found if OWNED.fullmatch(name := path.relative_to(folder).as_posix())}
+    names |= {path.relative_to(folder).as_posix() for path in folder.rglob(TEMPORARY.format("[0-9a-f]" * 16))}
+    return [folder / name for name in sorted(names - needed)]

@@ -4,7 +4,7 @@ Source: https://protobuf.dev/programming-guides/encoding/
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -33,26 +33,43 @@ class Reader:
         InvalidInput: it is no regular file.
     """
 
-    def __init__(self, path: Path, *, descriptor: int | None = None) -> None:
+    def __init__(self, path: Path, opener: Callable[[], int] | None = None) -> None:
         self.path = path
-        try:
-            # O_NONBLOCK: a FIFO would block the open for ever
-            self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC) if descriptor is None else descriptor
-        except FileNotFoundError:
-            raise NotFound(f"{path} does not exist") from None
-        except OSError as error:
-            raise InvalidInput(f"{path} cannot be read: {error.strerror}") from None
-        stat = os.fstat(self.fd)
+        self._opener = opener or self._open
+        self._descriptor: int | None = self._opener()
+        stat = os.fstat(self._descriptor)
         if not S_ISREG(stat.st_mode):
-            os.close(self.fd)
+            self.park()
             raise InvalidInput(f"{path} is not a regular file")
         self.size = stat.st_size
-        self.links = stat.st_nlink
-        self._state = (stat.st_size, stat.st_mtime_ns)
+        self._state = _identity(stat)
         self._data = b""
         self._base = 0
         self._buffer = bytearray()
         self._fields = 0
+
+    def _open(self) -> int:
+        try:
+            # O_NONBLOCK: a FIFO would block the open for ever
+            return os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFound(f"{self.path} does not exist") from None
+        except OSError as error:
+            raise InvalidInput(f"{self.path} cannot be read: {error.strerror}") from None
+
+    @property
+    def fd(self) -> int:
+        """The descriptor; a parked file is opened again, and must be the same one still."""
+        if self._descriptor is None:
+            self._descriptor = self._opener()
+            self.check_unchanged()
+        return self._descriptor
+
+    def park(self) -> None:
+        """Give the descriptor back until the file is read again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def __enter__(self) -> "Reader":
         return self
@@ -64,12 +81,11 @@ class Reader:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self.fd)
+        self.park()
 
     def check_unchanged(self) -> None:
-        """Raise InvalidInput if the file was written to since it was opened."""
-        stat = os.fstat(self.fd)
-        if (stat.st_size, stat.st_mtime_ns) != self._state:
+        """Raise InvalidInput if the file was written to, or replaced, since it was opened."""
+        if _identity(os.fstat(self.fd)) != self._state:
             raise InvalidInput(f"{self.path} changed while it was read", "run the command again")
 
     def window(self, position: int, need: int) -> tuple[bytes, int]:
@@ -255,3 +271,7 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def _identity(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns

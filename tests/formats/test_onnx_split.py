@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -433,6 +434,65 @@ def test_five_gigabytes_there_and_back(tmp_path: Path) -> None:
     onnx.checker.check_model(str(tmp_path / "out/model.onnx"))
     assert (tmp_path / "j.onnx").stat().st_size == (tmp_path / "m.onnx").stat().st_size
     shutil.rmtree(tmp_path)
+
+
+def test_a_file_for_each_of_many_tensors(tmp_path: Path) -> None:
+    """torch's old exporter wrote such models; they must not run out of file descriptors."""
+    (tmp_path / "src").mkdir()
+    weights = []
+    for number in range(300):
+        weight = TensorProto(name=f"w{number}", data_type=1, dims=[2], data_location=TensorProto.EXTERNAL)
+        weight.external_data.add(key="location", value=f"w{number}.weight")
+        (tmp_path / "src" / f"w{number}.weight").write_bytes(np.float32([number, 1]).tobytes())
+        weights.append(weight)
+    save(onnx_models.model([helper.make_node("Identity", ["x"], ["y"])], weights), tmp_path / "src/m.onnx")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (150, hard))
+    try:
+        result = split(tmp_path / "src", tmp_path / "out")
+        join(tmp_path / "src", tmp_path / "j.onnx")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [f.path for f in result.files] == ["model.onnx"]
+    assert {entry.name: entry.max for entry in result.tensors} == {f"w{n}": max(n, 1.0) for n in range(300)}
+    found = onnx.load(tmp_path / "j.onnx").graph.initializer
+    assert [numpy_helper.to_array(weight).tolist() for weight in found] == [[n, 1.0] for n in range(300)]
+
+
+@pytest.mark.slow
+def test_many_tensors_just_below_the_limit_do_not_stay_inline(tmp_path: Path) -> None:
+    sparse_file(tmp_path / "m.onnx", 2200, 1_000_000)
+    split(tmp_path / "m.onnx", tmp_path / "out")
+    assert (tmp_path / "out/model.onnx").stat().st_size < 1 << 20
+    onnx.checker.check_model(str(tmp_path / "out/model.onnx"))
+    shutil.rmtree(tmp_path)
+
+
+def test_source_that_changes_meanwhile(tmp_path: Path) -> None:
+    source = save(onnx_models.chain(2), tmp_path / "m.onnx")
+
+    def touch(_: int) -> None:
+        with source.open("ab") as file:
+            file.write(b"\0")
+
+    with pytest.raises(InvalidInput, match="changed while it was read"):
+        split(source, tmp_path / "out", touch)
+    assert not (tmp_path / "out").exists()
+
+
+def test_killed_split_is_tidied_by_stale_files(tmp_path: Path) -> None:
+    source = save(onnx_models.chain(2), tmp_path / "m.onnx")
+    code = (
+        "import os, sys; from pathlib import Path; from modelver.formats import output\n"
+        "from modelver.formats.onnx_split import split\n"
+        "output._copy = lambda *_: os.kill(os.getpid(), 9)\n"
+        "split(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, source, tmp_path / "out"]).returncode == -9
+    left = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(left) == 1
+    result = split(source, tmp_path / "out")
+    assert stale_files(tmp_path / "out", result.files) == left
 
 
 def test_hundred_thousand_tensors(tmp_path: Path) -> None:
