@@ -7,17 +7,18 @@ the export stage calls it, in the stage's own process.
 import pickle
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelver.core.parity import is_discontinuous
+from modelver.core.parity import is_discontinuous, judge_parity
 from modelver.errors import InvalidInput, Refused
 from modelver.exporters import sklearn_inspect as inspect
 from modelver.exporters.base import Exported, ExportRequest
 from modelver.exporters.plugins import install_hint
-from modelver.exporters.sklearn_convert import Input, convert, dtypes
-from modelver.formats import dataset
+from modelver.exporters.sklearn_convert import Input, convert, correct_widths, dtypes
+from modelver.formats import compare, dataset
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,24 +63,30 @@ class SklearnExporter:
         model = inspect.prepare(_load(source, request.model))
         labels = inspect.labels(model, request.model)
         names, inputs = _inputs(model, request)
-        proto = _convert(model, request, inputs)
-        jumps = is_discontinuous(f"{node.domain or 'ai.onnx'}/{node.op_type}" for node in proto.graph.node)
-        rows = request.options.rows or (ROWS_DISCONTINUOUS if jumps else ROWS)
-        data = request.data.spread(min(rows, request.data.rows))
-        outputs = _references(model, proto, _source_rows(model, data, names, inputs), request.model)
-        if names is not None and [value.name for value in proto.graph.input] == [_MATRIX]:
-            _note(proto, dataset.FEATURE_NAMES, names)
-        request.output.write_bytes(proto.SerializeToString(deterministic=True))
-        signature = [_signature(value) for value in proto.graph.input]
+        best = _convert(model, request, names, inputs)
+        if names is not None and [value.name for value in best.proto.graph.input] == [_MATRIX]:
+            _note(best.proto, dataset.FEATURE_NAMES, names)
+        request.output.write_bytes(best.proto.SerializeToString(deterministic=True))
         return Exported(
-            inputs=dataset.feeds(data, signature, names),
-            outputs=outputs,
+            inputs=best.inputs,
+            outputs=best.outputs,
             labels=labels,
             format="pickle" if source.suffix != ".joblib" else "joblib",
             framework="scikit-learn",
             framework_version=version("scikit-learn"),
             packages=_packages(),
         )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A converted model with recorded rows, and how many of them it gets wrong."""
+
+    proto: Any
+    inputs: "dict[str, Array]"
+    outputs: "dict[str, Array]"
+    agrees: bool
+    rows_off: int
 
 
 _MATRIX = "X"
@@ -186,22 +193,46 @@ def _text_input(request: ExportRequest) -> tuple[list[str] | None, list[Input]]:
     return None, [Input(texts[0], "string", 1)]
 
 
-def _convert(model: Any, request: ExportRequest, inputs: Sequence[Input]) -> Any:
-    """Convert with the best input type whose graph onnxruntime can also load."""
-    from modelver.runtimes.onnxruntime import OnnxRuntime
+def _convert(model: Any, request: ExportRequest, names: list[str] | None, inputs: Sequence[Input]) -> _Candidate:
+    """The first input type whose graph runs and agrees with scikit-learn; if none agrees, the one nearest to it.
 
-    failure: InvalidInput | None = None
+    Raises:
+        InvalidInput: none converts and runs; the error of the likeliest one.
+    """
+    failures: list[InvalidInput] = []
+    best: _Candidate | None = None
     for dtype in dtypes(model, request.options):
         try:
-            proto = convert(model, request.model, inputs, dtype, request.options)
-            request.output.write_bytes(proto.SerializeToString(deterministic=True))
-            OnnxRuntime().load(request.output)
+            found = _candidate(model, request, names, inputs, dtype)
         except InvalidInput as error:
-            failure = error
-        else:
-            return proto
-    assert failure is not None
-    raise failure
+            failures.append(error)
+            continue
+        if found.agrees:
+            return found
+        if best is None or found.rows_off < best.rows_off:
+            best = found
+    if best is None:
+        raise failures[0]
+    return best
+
+
+def _candidate(
+    model: Any, request: ExportRequest, names: list[str] | None, inputs: Sequence[Input], dtype: str
+) -> _Candidate:
+    from modelver.runtimes.onnxruntime import OnnxRuntime
+
+    proto = convert(model, request.model, inputs, dtype, request.options)
+    operators = {f"{node.domain or 'ai.onnx'}/{node.op_type}" for node in proto.graph.node}
+    jumps = is_discontinuous(operators)
+    data = request.data.spread(request.options.rows or (ROWS_DISCONTINUOUS if jumps else ROWS))
+    fed = dataset.feeds(data, [_signature(value) for value in proto.graph.input], names)
+    request.output.write_bytes(proto.SerializeToString(deterministic=True))
+    computed = OnnxRuntime().run(request.output, fed)
+    correct_widths(proto, computed)
+    recorded = _references(model, proto, _source_rows(model, data, names, inputs), request.model)
+    difference = compare.difference(recorded, computed, data.rows)
+    agrees = all(check.ok for check in judge_parity(difference, jumps))
+    return _Candidate(proto, fed, recorded, agrees, difference.rows_off)
 
 
 def _source_rows(model: Any, data: dataset.Dataset, names: list[str] | None, inputs: Sequence[Input]) -> Any:

@@ -1,7 +1,7 @@
 """From a fitted scikit-learn model to ONNX by skl2onnx, with its traps stepped around."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,17 +50,18 @@ class Input:
 
 
 def dtypes(model: Any, options: ExportOptions) -> tuple[str, ...]:
-    """Element types for floating-point inputs, best first.
+    """Element types for floating-point inputs, the likely one first; the exporter takes the first that agrees.
 
     Trees behind transformers need float64: scikit-learn scales in double and rounds to float32 only where a tree
-    starts; float32 from the beginning puts rows on the other side of a split. Where double does not convert
-    (some operators have no double kernel), float32 is second best, and validation says how many rows it costs.
+    starts; float32 from the beginning puts rows on the other side of a split. Everything else takes float32 first,
+    which is half the size; transformers with steps of their own (QuantileTransformer) then need float64 too. A model
+    whose data is float32 needs float32: scikit-learn scales in the data's type.
     """
     if options.dtype is not None:
         return (options.dtype,)
     if hasattr(model, "steps") and len(model.steps) > 1 and inspect.has_trees(model.steps[-1][1]):
         return ("float64", "float32")
-    return ("float32",)
+    return ("float32", "float64")
 
 
 def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options: ExportOptions) -> Any:
@@ -73,7 +74,7 @@ def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options:
 
     double = dtype == "float64"
     source = _with_cast(model) if double else model
-    shapes, converters = _imputers(model) if double else ({}, {})
+    shapes, converters = _imputers(model)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # attributes that skl2onnx reads and scikit-learn will drop
@@ -90,14 +91,13 @@ def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options:
     except _ERRORS as error:
         lines = str(error).strip().splitlines()
         raise InvalidInput(
-            f"model {name}: skl2onnx cannot convert {type(inspect.final(model)).__name__} with {dtype} inputs: "
+            f"model {name}: skl2onnx cannot convert this {type(model).__name__} with {dtype} inputs: "
             f"{lines[0][:300] if lines else type(error).__name__}",
             hint="https://onnx.ai/sklearn-onnx/supported.html lists what converts; "
             "`modelver add --plain` versions the file as it is",
         ) from None
     _drop_unused_inputs(proto)
     _restore_integers(proto, inputs, double)
-    _correct_outputs(proto)
     _name_batch(proto)
     proto.ir_version = options.ir_version
     return proto
@@ -119,12 +119,14 @@ def _type(item: Input, double: bool) -> Any:
 
 
 def _with_cast(model: Any) -> Any:
-    """A pipeline whose last step gets float32, as scikit-learn's trees take it; its steps are shared."""
+    """A pipeline whose last step gets float32, as scikit-learn's trees take it; the fitted steps are shared."""
     from skl2onnx.sklapi import CastTransformer
     from sklearn.pipeline import Pipeline
 
-    if not hasattr(model, "steps") or not inspect.has_trees(model):
+    if not inspect.has_trees(model):
         return model
+    if not hasattr(model, "steps"):
+        return Pipeline([("modelver_cast", CastTransformer()), ("model", model)])
     *before, (name, last) = model.steps
     if hasattr(last, "steps"):
         return Pipeline([*before, (name, _with_cast(last))])
@@ -156,7 +158,11 @@ def _options(model: Any) -> dict[int, dict[str, Any]]:
 
 
 def _imputers(model: Any) -> tuple[dict[type, Any], dict[type, Any]]:
-    """Converters for SimpleImputer in double: onnxruntime has no double kernel for ai.onnx.ml's Imputer."""
+    """Converters for SimpleImputer, in core operators.
+
+    onnxruntime has no double kernel for ai.onnx.ml's Imputer, and skl2onnx takes text imputers only where the mark of
+    a missing value is text. Imputers with other options are left to skl2onnx.
+    """
     import math
 
     from sklearn.impute import SimpleImputer
@@ -164,29 +170,33 @@ def _imputers(model: Any) -> tuple[dict[type, Any], dict[type, Any]]:
     imputers = [part for part in inspect.parts(model) if isinstance(part, SimpleImputer)]
     found = [part for part in imputers if hasattr(part, "statistics_")]  # a pipeline also holds what it was cloned from
     for part in found:
-        plain = isinstance(part.missing_values, float) and math.isnan(part.missing_values) and not part.add_indicator
-        if not plain or part.statistics_.dtype.kind != "f" or any(math.isnan(x) for x in part.statistics_):
+        nan = isinstance(part.missing_values, float) and math.isnan(part.missing_values)
+        if not nan or part.add_indicator or any(isinstance(x, float) and math.isnan(x) for x in part.statistics_):
             return {}, {}
     return ({SimpleImputer: _imputer_shape}, {SimpleImputer: _imputer_nodes}) if found else ({}, {})
 
 
 def _imputer_shape(operator: Any) -> None:
-    from skl2onnx.common.data_types import DoubleTensorType
-
-    count = len(operator.raw_operator.statistics_)
-    operator.outputs[0].type = DoubleTensorType([operator.inputs[0].get_first_dimension(), count])
+    values = operator.inputs[0]
+    operator.outputs[0].type = type(values.type)([values.get_first_dimension(), len(operator.raw_operator.statistics_)])
 
 
 def _imputer_nodes(scope: Any, operator: Any, container: Any) -> None:
     from onnx import TensorProto
+    from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
 
     statistics = operator.raw_operator.statistics_
+    kind = operator.inputs[0].type
     values = operator.inputs[0].full_name
     if len(operator.inputs) > 1:
         values = scope.get_unique_variable_name("imputer_columns")
         container.add_node("Concat", [i.full_name for i in operator.inputs], values, axis=1, op_version=13)
+    if isinstance(kind, StringTensorType):  # ONNX text is never missing
+        container.add_node("Identity", [values], operator.outputs[0].full_name, op_version=13)
+        return
     fill = scope.get_unique_variable_name("imputer_statistics")
-    container.add_initializer(fill, TensorProto.DOUBLE, [1, len(statistics)], [float(x) for x in statistics])
+    number = TensorProto.DOUBLE if isinstance(kind, DoubleTensorType) else TensorProto.FLOAT
+    container.add_initializer(fill, number, [1, len(statistics)], [float(x) for x in statistics])
     missing = scope.get_unique_variable_name("imputer_missing")
     container.add_node("IsNaN", [values], missing, op_version=13)
     container.add_node("Where", [missing, fill, values], operator.outputs[0].full_name, op_version=9)
@@ -218,22 +228,18 @@ def _drop_unused_inputs(proto: Any) -> None:
         proto.graph.input.remove(value)
 
 
-def _correct_outputs(proto: Any) -> None:
-    """Replace declared widths of outputs that the graph contradicts.
+def correct_widths(proto: Any, outputs: Mapping[str, Any]) -> None:
+    """Set the declared widths of outputs to those of computed ``outputs``, by name.
 
-    skl2onnx declares one column for the scores of a binary LinearSVC, and writes two; the full check refuses that.
+    skl2onnx declares one column for the scores of a binary LinearSVC and for regression forests of several targets,
+    whose graphs give more: the checker's full check refuses that.
     """
-    import onnx
-
-    bare = onnx.ModelProto()
-    bare.CopyFrom(proto)
-    for value in bare.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = {value.name: value for value in onnx.shape_inference.infer_shapes(bare).graph.output}
     for value in proto.graph.output:
-        declared, found = value.type.tensor_type.shape.dim, inferred[value.name].type.tensor_type.shape.dim
-        if len(declared) == len(found) == 2 and found[1].HasField("dim_value"):
-            declared[1].CopyFrom(found[1])
+        dims = value.type.tensor_type.shape.dim
+        found: Sequence[int] = getattr(outputs.get(value.name), "shape", ())
+        if len(dims) == len(found) == 2:
+            dims[1].Clear()
+            dims[1].dim_value = found[1]
 
 
 def _name_batch(proto: Any) -> None:

@@ -147,7 +147,7 @@ def _by_scores(scores: "Array", truth: "Array", classes: int) -> dict[str, float
     values = scores.astype(np.float64).reshape(len(scores), -1)
     if not np.isfinite(values).all():
         return metrics
-    probable = values.shape[1] == classes > 1 and values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-4)
+    probable = values.shape[1] == classes > 1 and values.min() > -1e-6 and np.allclose(values.sum(axis=1), 1, atol=1e-4)
     if probable:
         chosen = values[np.arange(len(truth)), truth]
         metrics["log_loss"] = float(-np.log(np.clip(chosen, eps, 1 - eps)).mean())

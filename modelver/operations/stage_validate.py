@@ -12,10 +12,10 @@ from modelver.core.manifest import FileEntry, load_files
 from modelver.core.model_settings import ModelSettings, parse_settings
 from modelver.core.parity import Difference, is_discontinuous, judge_parity
 from modelver.errors import InvalidInput, NotFound
-from modelver.formats import dataset, golden
+from modelver.formats import compare, dataset, golden
 from modelver.formats.digest import Digester, Progress
 from modelver.formats.output import write_atomically
-from modelver.operations import compare, scores
+from modelver.operations import scores
 from modelver.runtimes import base
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from modelver.errors import InvalidInput, ModelverError, NotFound, Refused
@@ -45,6 +45,21 @@ FOREST = {"n_estimators": 20, "random_state": 0}
 def wine_named():
     data = datasets.load_wine()
     return data.data, data.target_names[data.target]
+
+
+def two_targets():
+    X, y = datasets.load_diabetes(return_X_y=True)
+    return X, np.column_stack([y, np.sqrt(y)])
+
+
+def diabetes_float32():
+    X, y = datasets.load_diabetes(return_X_y=True)
+    return X.astype(np.float32), y
+
+
+def iris_yes_or_no():
+    X, y = datasets.load_iris(return_X_y=True)
+    return X, y > 0
 
 
 def save(root: Path, model, X, y) -> dict:
@@ -103,6 +118,10 @@ CASES = {
         ),
         datasets.load_wine,
     ),
+    "quantiles": (make_pipeline(QuantileTransformer(n_quantiles=50), Ridge()), datasets.load_diabetes),
+    "two-targets": (RandomForestRegressor(**FOREST), two_targets),
+    "float32-data": (make_pipeline(StandardScaler(), RandomForestRegressor(**FOREST)), diabetes_float32),
+    "yes-or-no": (RandomForestClassifier(**FOREST), iris_yes_or_no),
     "search": (GridSearchCV(LogisticRegression(max_iter=500), {"C": [0.1, 1.0]}, cv=2), datasets.load_iris),
 }
 
@@ -111,7 +130,7 @@ CASES = {
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_supervised_models_pass_validation_with_the_score_of_the_source(case, tmp_path):
     model, load = CASES[case]
-    X, y = load() if load is wine_named else load(return_X_y=True)
+    X, y = load(return_X_y=True) if load.__module__.startswith("sklearn") else load()
     model.fit(X, y)
     result = round_trip(tmp_path, save(tmp_path, model, X, y))
     # scikit-learn's own score on the same rows: accuracy of classifiers, r2 of regressors
@@ -119,6 +138,15 @@ def test_supervised_models_pass_validation_with_the_score_of_the_source(case, tm
     assert result.metrics[name] == pytest.approx(model.score(X, y), abs=0.008 if case == "neighbours" else 2e-5)
     labels = source_of(tmp_path)["signature"]["labels"]
     assert labels == (model.classes_.tolist() if hasattr(model, "classes_") else None)
+    if hasattr(model, "predict_proba"):
+        assert "log_loss" in result.metrics
+
+
+def test_double_inputs_can_be_had_for_a_bare_forest(tmp_path):
+    X, y = datasets.load_diabetes(return_X_y=True)
+    settings = save(tmp_path, RandomForestRegressor(**FOREST).fit(X, y), X, y)
+    assert round_trip(tmp_path, {**settings, "export": {"dtype": "float64"}}).parity.rows_off == 0
+    assert source_of(tmp_path)["signature"]["inputs"][0]["dtype"] == "float64"
 
 
 def test_double_inputs_where_scaled_features_meet_trees(tmp_path):
@@ -156,6 +184,16 @@ def test_a_hard_vote_loses_the_probabilities_that_nobody_can_compare(tmp_path):
     assert [value["name"] for value in source_of(tmp_path)["signature"]["outputs"]] == ["label"]
 
 
+TEXTS = [
+    "The quick brown fox's tail, jumps over 2 logs",
+    "lazy DOG sleeps all day!",
+    "A fox and a dog; play 2 games",
+    "naïve CAFÉ words über alles",
+    "quick quick fox-trot",
+    "dogs sleep. Day night i",
+]
+
+
 def passengers(rows: int = 300) -> pd.DataFrame:
     random = np.random.default_rng(0)
     frame = pd.DataFrame(
@@ -170,6 +208,7 @@ def passengers(rows: int = 300) -> pd.DataFrame:
     )
     frame["survived"] = np.where((frame.sex == "f") | (frame.fare > 60), "yes", "no")
     frame.loc[::7, "fare"] = np.nan
+    frame["note"] = [TEXTS[number % len(TEXTS)] for number in range(rows)]
     return frame
 
 
@@ -180,7 +219,8 @@ def test_a_table_becomes_one_input_for_each_column_with_its_own_dtype(last, tmp_
         [
             ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["age", "fare"]),
             ("flag", "passthrough", ["alone"]),
-            ("classes", OneHotEncoder(handle_unknown="ignore"), ["deck", "sex"]),
+            ("classes", OneHotEncoder(handle_unknown="ignore"), ["deck"]),
+            ("text", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["sex"]),
         ]
     )
     model = make_pipeline(columns, last).fit(frame.drop(columns="survived"), frame["survived"])
@@ -199,6 +239,18 @@ def test_a_table_becomes_one_input_for_each_column_with_its_own_dtype(last, tmp_
         "alone": ("bool", ["N", 1]),
         "sex": ("string", ["N", 1]),
     }
+
+
+def test_text_beside_numbers_in_front_of_trees_whose_votes_tie(tmp_path):
+    frame = passengers()
+    columns = ColumnTransformer([("words", TfidfVectorizer(), "note"), ("numbers", StandardScaler(), ["age"])])
+    model = make_pipeline(columns, RandomForestClassifier(**FOREST)).fit(frame, frame["survived"])
+    votes = model.predict_proba(frame)[:, 0]
+    assert np.isclose(votes, 0.5).any()  # else this test shows nothing
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    result = round_trip(tmp_path, {"source": "m.joblib", "data": "data.csv", "target": "survived"})
+    assert result.parity.label_agreement == 1.0
 
 
 def test_a_table_of_numbers_becomes_one_matrix_whose_columns_are_noted(tmp_path):
@@ -220,16 +272,6 @@ def test_an_unsupervised_model_does_not_take_its_last_column_for_a_target(tmp_pa
     joblib.dump(model, tmp_path / "m.joblib")
     frame.to_csv(tmp_path / "data.csv", index=False)
     assert round_trip(tmp_path, {"source": "m.joblib", "data": "data.csv"}).metrics == {}
-
-
-TEXTS = [
-    "The quick brown fox's tail, jumps over 2 logs",
-    "lazy DOG sleeps all day!",
-    "A fox and a dog; play 2 games",
-    "naïve CAFÉ words über alles",
-    "quick quick fox-trot",
-    "dogs sleep. Day night i",
-]
 
 
 @pytest.mark.parametrize("options", [{}, {"ngram_range": (1, 2)}, {"lowercase": False}], ids=str)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as theirs
 
 from modelver.errors import InvalidInput
-from modelver.operations import compare, scores
+from modelver.formats import compare
+from modelver.operations import scores
 
 NAMES = {2: ["no", "yes"], 3: ["a", "b", "c"], 4: [3, 5, 7, 9]}
 
@@ -92,6 +93,19 @@ def test_differences_by_row():
     actual = {"label": np.array([1, 2, 3, 5]), "p": np.array([[0.5], [np.nan], [np.inf], [1.25]], np.float32)}
     found = compare.difference(expected, actual, 4)
     assert (found.rows_off, found.label_agreement, found.max_abs, found.mean_abs) == (1, 0.75, 0.25, 0.0625)
+
+
+def test_labels_may_differ_where_scores_tie_and_nowhere_else():
+    expected = {"label": np.array([0, 0, 0]), "p": np.array([[0.5, 0.5], [0.51, 0.49], [0.2, 0.2]], np.float32)}
+    actual = {**expected, "label": np.array([1, 1, 0])}
+    assert compare.difference(expected, actual, 3).label_agreement == pytest.approx(2 / 3)
+
+
+def test_probabilities_a_rounding_below_zero_are_probabilities():
+    answers = scores.Answers(None, np.array([[1.0, -1e-7], [0.25, 0.75]], np.float32), (0, 1))
+    assert scores.compute("classification", answers, np.array([0, 1]), "d")["log_loss"] == pytest.approx(
+        0.1438, abs=1e-4
+    )
 
 
 def test_a_nan_or_another_shape_is_off():
