@@ -8,6 +8,7 @@ import typer
 
 from modelver.cli import (
     add,
+    demo,
     diff,
     hook,
     init,
@@ -42,6 +43,7 @@ _COMMANDS = (
     ("diff", diff.diff),
     ("log", log.log),
     ("restore", restore.restore),
+    ("demo", demo.demo),
 )
 for _name, _command in _COMMANDS:
     app.command(_name, no_args_is_help=_name == "add")(_command)

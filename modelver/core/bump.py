@@ -9,6 +9,7 @@ The order is that of what a caller of the model would notice:
 - **patch**: weights, metrics, params, texts, anything else. A metric that got worse says so in the reasons.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -243,6 +244,8 @@ def _others(a: Sidecar, b: Sidecar, found: Mapping[str, Section]) -> list[Findin
     for title, section in found.items():
         if title in _TITLES:
             names = [name for name in _differing(title, section) if not _told(title, name)]
+            if title == "lineage":  # each dependency and out of a stage differs; the stage is what tells
+                names = list(dict.fromkeys(_stage(name) for name in names))
             if names:
                 findings.append(("patch", f"{_TITLES[title]} changed: {_some(names)}"))
     return findings
@@ -254,6 +257,11 @@ def _differing(title: str, section: Section) -> list[str]:
         return changed
     removed = [] if title == "metrics" else [e.name for e in section.removed]
     return changed + [e.name for e in section.added] + removed
+
+
+def _stage(name: str) -> str:
+    """The stage in a name of the section ``lineage``, as in ``export@digits.deps.build/digits.joblib``."""
+    return re.split(r"\.(?:cmd|deps|outs)(?:\.|$)", name, maxsplit=1)[0]
 
 
 def _told(title: str, name: str) -> bool:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -107,7 +108,7 @@ class _Adding:
 
     def run(self, dry_run: bool) -> AddResult:
         path = self.request.path
-        if not os.path.lexists(path):
+        if not os.path.lexists(path) and not self._made_by_stage(path):
             raise NotFound(f"{path} does not exist")
         if path.is_symlink():
             raise Refused(f"{path} is a symbolic link", hint=f"modelver add {self.request.name} {path.resolve()}")
@@ -130,8 +131,7 @@ class _Adding:
         if request.framework:
             find(request.framework, request.path)
             return "pipeline"
-        found = detect(request.path)
-        if found != "other":
+        if request.path.exists() and detect(request.path) != "other":
             return "ingested"
         if request.path.is_dir():
             return "plain"
@@ -161,11 +161,12 @@ class _Adding:
                 f"exporting {source} needs real rows of data, to record what the model answers on them",
                 hint=f"modelver add {request.name} {source} --data FILE.csv   (or --plain to track it as it lies)",
             )
-        if not (self.root / data).is_file():
-            raise NotFound(f"{data} does not exist")
-        made = {out for stage in dvc_project.stages(self.root) for out in stage.outs}
         for path in (source, data):
-            self._track(path, made)
+            if path in self._made:
+                continue
+            if not (self.root / path).is_file():
+                raise NotFound(f"{path} does not exist")
+            self._track(path)
         settings: dict[str, Any] = {
             "source": source,
             "framework": request.framework or old.get("framework") or _framework(request.path),
@@ -205,9 +206,8 @@ class _Adding:
             raise Refused(
                 f"{path} is tracked by Git, and DVC can't track it as well", hint=f"git rm -r --cached {path}"
             )
-        if path not in {out for stage in dvc_project.stages(self.root) for out in stage.outs}:
-            dvc_project.add(self.root, path)
-            self.written += [f"{path}.dvc", os.path.join(os.path.dirname(path), ".gitignore")]  # noqa: PTH118, PTH120
+        if path not in self._made:
+            self._dvc_add(path)
         self._edit(DVC_YAML, lambda document: starter.ensure_artifact(document, self.request.name, path, None))
         facts = collect(self.project.worktree, self.request.name)
         files: list[FileEntry] = []
@@ -223,15 +223,27 @@ class _Adding:
             self._write(self.layout.card, card.template(name).encode())
         return AddResult(name, kind, weights, tuple(dict.fromkeys(self.written)), tensors, size, self.new)
 
-    def _track(self, path: str, made: set[str]) -> None:
-        """Have DVC track a file, unless a stage makes it or Git has it."""
-        if path in made or (self.root / f"{path}.dvc").exists() or self._tracked_by_git(path):
-            if (self.root / f"{path}.dvc").exists():
-                dvc_project.add(self.root, path)
-                self.written.append(f"{path}.dvc")
+    @cached_property
+    def _made(self) -> frozenset[str]:
+        """What the stages of ``dvc.yaml`` make."""
+        return frozenset(out for stage in dvc_project.stages(self.root) for out in stage.outs)
+
+    def _made_by_stage(self, path: Path) -> bool:
+        full, root = Path(os.path.abspath(path)), Path(os.path.abspath(self.root))  # noqa: PTH100
+        return full.is_relative_to(root) and full.relative_to(root).as_posix() in self._made
+
+    def _track(self, path: str) -> None:
+        """Have DVC track a file, unless Git has it."""
+        if self._tracked_by_git(path):
             return
+        self._dvc_add(path)
+
+    def _dvc_add(self, path: str) -> None:
+        touched = [f"{path}.dvc", str(Path(path).parent / ".gitignore")]
+        before = self.project.worktree.read_many(touched)
         dvc_project.add(self.root, path)
-        self.written += [f"{path}.dvc", os.path.join(os.path.dirname(path), ".gitignore")]  # noqa: PTH118, PTH120
+        after = self.project.worktree.read_many(touched)
+        self.written += [name for name in touched if after.get(name) != before.get(name)]
 
     def _tracked_by_git(self, path: str) -> bool:
         return bool(self.project.git.run("--literal-pathspecs", "ls-files", "-z", "--", path))

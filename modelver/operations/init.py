@@ -45,7 +45,7 @@ def init(path: Path, *, remote: str | None = None, dry_run: bool = False) -> lis
     if remote:
         done.append(f"DVC's default remote is {remote}")
         if not dry_run:
-            dvc_project.add_default_remote(root, remote)
+            dvc_project.add_default_remote(path, remote)
     if git:
         for action in hooks.install(git, dry_run=dry_run):
             if action.state != "current":

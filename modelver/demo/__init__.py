@@ -1,0 +1,1 @@
+"""What `modelver demo` copies into its repository; modelver's own repository trains with it, too."""
