@@ -12,7 +12,7 @@ from modelver.core.manifest import FileEntry, load_files
 from modelver.core.model_settings import ModelSettings, parse_settings
 from modelver.core.parity import Difference, is_discontinuous, judge_parity
 from modelver.errors import InvalidInput, NotFound
-from modelver.formats import compare, dataset, golden
+from modelver.formats import compare, dataset, golden, onnx_describe
 from modelver.formats.digest import Digester, Progress
 from modelver.formats.output import write_atomically
 from modelver.operations import scores
@@ -91,6 +91,8 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     ran = _Ran((), {}, None, {"ran": False, "ok": False, "version": runtime.version()})
     if checks[0].ok and source["format"]["name"] == "onnx":
         checks.append(_structure(home / "weights" / _MODEL))
+        if checks[-1].ok:
+            checks.append(_description(home / "weights" / _MODEL, source))
         if checks[-1].ok:
             ran = _run(root, model, entry, source, runtime)
     metrics = {name: value for name, raw in sorted(ran.metrics.items()) if (value := rounded(raw)) is not None}
@@ -176,6 +178,25 @@ def _structure(path: Path) -> Check:
             "structure", False, message=f"the ONNX checker refuses it: {message}", hint="export the model again"
         )
     return Check("structure", True, message="the ONNX checker accepts graph, types and shapes")
+
+
+def _description(path: Path, source: Mapping[str, Any]) -> Check:
+    """``source.json``, which reviewers read, says what the model file itself says."""
+    form, signature, graph = onnx_describe.describe(path)
+    recorded = {side: source["signature"][side] for side in ("inputs", "outputs")}
+    wrong = [
+        name
+        for name, found, said in (
+            ("format", form, source["format"]),
+            ("signature", {side: signature[side] for side in recorded}, recorded),
+            ("graph", graph, source.get("graph")),
+        )
+        if json.loads(json.dumps(found)) != said
+    ]
+    if wrong:
+        message = f"source.json and {_MODEL} disagree about: {', '.join(wrong)}"
+        return Check("description", False, message=message, hint="export or add the model again")
+    return Check("description", True, message="source.json says what the model file says")
 
 
 def _run(root: Path, model: str, entry: ModelSettings, source: Mapping[str, Any], runtime: base.Runtime) -> _Ran:

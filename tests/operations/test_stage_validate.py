@@ -71,7 +71,7 @@ def test_a_good_export_passes_and_the_record_says_so(root):
     assert result.ok
     assert all(verdicts(result).values())
     assert set(verdicts(result)) == {
-        "digests", "structure", "onnxruntime", "parity", "parity:labels", "gate:accuracy"
+        "digests", "structure", "description", "onnxruntime", "parity", "parity:labels", "gate:accuracy"
     }  # fmt: skip
     record = json.loads((root / "models/m/validation.json").read_bytes())
     assert record == result.document
@@ -97,7 +97,7 @@ def test_swapped_labels_are_caught_by_agreement_and_by_accuracy(root):
     result = validate(root)
     assert not result.ok
     assert verdicts(result) == {
-        "digests": True, "structure": True, "onnxruntime": True,
+        "digests": True, "structure": True, "description": True, "onnxruntime": True,
         "parity": True, "parity:labels": False, "gate:accuracy": False,
     }  # fmt: skip
     assert json.loads((root / "models/m/validation.json").read_bytes())["ok"] is False
@@ -166,6 +166,45 @@ def test_a_graph_that_the_checker_refuses_is_not_run(root):
     change_model(root, lambda proto: proto.graph.node[0].input.__setitem__(0, "nobody_makes_this"))
     result = validate(root)
     assert verdicts(result) == {"digests": True, "structure": False, "gate:accuracy": False}
+
+
+@pytest.mark.parametrize("field", ["format", "signature", "graph"])
+def test_a_source_json_that_was_edited_by_hand_is_caught(field, root):
+    path = root / "models/m/source.json"
+    source = json.loads(path.read_text())
+    if field == "format":
+        source["format"]["producer"] = "somebody else"
+    elif field == "signature":
+        source["signature"]["inputs"][0]["shape"] = ["N", 12]
+    else:
+        source["graph"]["nodes"] += 1
+    path.write_text(json.dumps(source))
+    result = validate(root)
+    assert verdicts(result)["description"] is False
+    assert field in next(check.message for check in result.checks if check.name == "description")
+    assert result.metrics == {}
+
+
+@pytest.mark.parametrize("location", ["../../../secret", "/etc/hostname", "link"])
+def test_external_data_outside_the_folder_is_never_read(location, root):
+    (root / "secret").write_bytes(bytes(1 << 16))
+    (root / "models/m/weights/link").symlink_to(root / "secret")
+
+    def point_outside(proto):
+        tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == "coef")
+        tensor.ClearField("raw_data")
+        tensor.ClearField("float_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+
+    path = root / "models/m/weights/model.onnx"
+    proto = onnx.load(path)
+    point_outside(proto)
+    path.write_bytes(proto.SerializeToString())
+    rehash(root)
+    result = validate(root)
+    assert verdicts(result) == {"digests": True, "structure": False, "gate:accuracy": False}
+    assert result.document["targets"]["onnxruntime"]["ran"] is False
 
 
 def test_a_gate_on_a_metric_that_was_not_computed_fails(root):
