@@ -377,3 +377,45 @@ def test_a_missing_plug_in_says_what_to_install():
 
 def test_the_suffix_finds_the_exporter():
     assert type(base.find(None, Path("m.joblib"))) is type(base.find("scikit-learn", Path("m")))
+
+
+def test_a_model_of_another_scikit_learn_is_refused(tmp_path, monkeypatch):
+    X, y = datasets.load_iris(return_X_y=True)
+    model = LogisticRegression(max_iter=500).fit(X, y)
+    with monkeypatch.context() as patch:
+        patch.setattr("sklearn.base.__version__", "1.2.2")  # what estimators write into their pickles
+        settings = save(tmp_path, model, X, y)
+    with pytest.raises(Refused, match=r"saved by scikit-learn 1\.2\.2") as caught:
+        stage_export.run(tmp_path, "m", settings)
+    assert "scikit-learn==1.2.2" in caught.value.hint
+
+
+BLOCKED = """
+import sys
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from modelver.errors import Refused
+from modelver.operations import stage_export, stage_validate
+
+class Missing(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("sklearn", "skl2onnx", "joblib", "pandas"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+result = stage_validate.run(Path(sys.argv[1]), "m", SETTINGS)
+assert result.ok and result.metrics["accuracy"] > 0.9
+try:
+    stage_export.run(Path(sys.argv[1]), "m", SETTINGS)
+except Refused as error:
+    print(error.message, "|", error.hint)
+"""
+
+
+def test_without_the_framework_validation_runs_and_export_says_what_to_install(tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    settings = save(tmp_path, LogisticRegression(max_iter=500).fit(X, y), X, y)
+    stage_export.run(tmp_path, "m", settings)
+    code = BLOCKED.replace("SETTINGS", repr(settings))
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "exporting scikit-learn models needs the package joblib | pip install 'modelver[sklearn]'\n"
