@@ -24,11 +24,11 @@ if (
     *) old=$(git hash-object -t tree /dev/null) ;; # a clone or a new working tree: there was nothing
     esac
     git diff-tree -r --quiet "$old" "$new" -- ':(top,glob)**/*.dvc' ':(top,glob)**/dvc.lock' 2>/dev/null && exit 0
-    if command -v modelver >/dev/null 2>&1; then
+    # -P: a folder of the repository that happens to be called modelver is not ours
+    if [ -x @PYTHON@ ] && [ -f @MODULE@ ]; then
+        exec @PYTHON@ -P -m modelver.cli.githook @NAME@ "$@" </dev/null
+    elif command -v modelver >/dev/null 2>&1; then
         exec modelver hook @NAME@ "$@" </dev/null
-    elif [ -x @PYTHON@ ]; then
-        # -P: a folder of the repository that happens to be called modelver is not ours
-        exec @PYTHON@ -P -m modelver hook @NAME@ "$@" </dev/null
     fi
     echo 'modelver: not installed, so DVC-tracked files are left as they are (try: dvc checkout)' >&2
 ); then :; else

@@ -137,9 +137,10 @@ class _HooksFolder:
 
     def block(self, name: str) -> bytes:
         """The part of a hook that is modelver's."""
-        # a tracked script must not name a path of this machine
+        # a tracked script must not name a path of this machine: it finds modelver on PATH
         python = "/dev/null" if self.tracked else shlex.quote(sys.executable)
-        text = _template("block.sh").replace("@NAME@", name).replace("@PYTHON@", python)
+        module = "/dev/null" if self.tracked else shlex.quote(str(files("modelver") / "cli" / "githook.py"))
+        text = _template("block.sh").replace("@NAME@", name).replace("@PYTHON@", python).replace("@MODULE@", module)
         return text.encode()
 
 

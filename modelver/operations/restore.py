@@ -3,15 +3,17 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache
-from modelver.adapters.files import HashCache, exclusive
+from modelver.adapters.files import Digest, HashCache, exclusive
 from modelver.adapters.git import GitRepository
 from modelver.core.pointers import Out, outs_in
+from modelver.core.printable import printable
 from modelver.core.restore import FOREIGN, Files, Move, below, check_place, contested, moves, plan
 from modelver.errors import CheckFailed, InvalidInput, ModelverError, NotFound, Refused
 from modelver.operations.swap import Swap
@@ -71,7 +73,7 @@ class Result:
         return 1 if self.failures or any(not m.absent for m in self.missing) else 0
 
     def messages(self) -> list[tuple[str, str, str]]:
-        """What to tell the user: ``error`` or ``warning``, the message, the hint."""
+        """What to tell the user: ``error`` or ``warning``, the message, the hint; safe to show in a terminal."""
         said = [("error", error.message, error.hint) for error in self.failures]
         if self.missing:
             paths = [m.path for m in self.missing]
@@ -81,7 +83,7 @@ class Result:
         if self.kept:
             paths = [shlex.quote(path) for path in self.kept]
             said.append(("warning", f"changed by you, so left alone: {_listed(self.kept)}", _force_hint(paths)))
-        return said
+        return [(level, printable(text), printable(hint)) for level, text, hint in said]
 
 
 @dataclass(slots=True)
@@ -215,16 +217,28 @@ class _Restorer:
             self._miss(out)
             return
         with Swap(self._root, top / ".dvc" / "tmp" / "modelver-restore") as swap:
-            digests = {}
-            for path, md5 in steps.place:
-                digests[path] = cache.copy_out(md5, swap.stage(path))
-                if self._progress is not None:
-                    self._progress(swap.size(path))
+            digests = self._stage(cache, steps.place, swap)
             swap.publish(steps.remove, stop=top)
         for path, digest in digests.items():
             self._hashes.put(self._root / path, digest.md5, digest.sha256)
         self._tally.placed += [path for path, _ in steps.place]
         self._tally.removed += steps.remove
+
+    def _stage(self, cache: DvcCache, wanted: Sequence[tuple[str, str]], swap: Swap) -> dict[str, Digest]:
+        """Copy and verify the files of one out, several at a time: hashing, not the disk, is what takes the time."""
+        places = {path: swap.stage(path) for path, _ in wanted}
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            jobs = {path: pool.submit(cache.copy_out, md5, places[path]) for path, md5 in wanted}
+            digests = {}
+            try:
+                for path, job in jobs.items():
+                    digests[path] = job.result()
+                    if self._progress is not None:
+                        self._progress(swap.size(path))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return digests
 
     def _known_before(self, cache: DvcCache, move: Move, new: Files) -> Files:
         """What the out held: as the old pointer says, or else whatever lies there now and is in the cache."""

@@ -1,4 +1,5 @@
 import shutil
+import sys
 
 import pytest
 from weights_repo import Repo, environment, make
@@ -19,6 +20,7 @@ def bare_repo(weights_template, tmp_path, monkeypatch):
     env = environment(tmp_path)
     for name in ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_NOSYSTEM"):
         monkeypatch.setenv(name, env[name])
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/interpreter"))
     shutil.copytree(weights_template.root, tmp_path / "repo", symlinks=True)
     return Repo(tmp_path / "repo", env)
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from weights_repo import V1, V2, Repo
+from weights_repo import CALL, V1, V2, Repo
 
 from modelver.adapters.git import GitRepository
 from modelver.errors import InvalidInput
@@ -51,32 +51,33 @@ def test_python_starts_only_where_pointers_differ(repo):
     assert repo.calls() == []
     repo.git("checkout", "-q", "v1")
     head, v1 = (repo.git("rev-parse", r).stdout.strip() for r in ("main", "v1"))
-    assert repo.calls() == [f"hook post-checkout {head} {v1} 1"]
+    assert repo.calls() == [f"{CALL} post-checkout {head} {v1} 1"]
 
 
 def test_a_missing_modelver_warns_and_lets_the_checkout_pass(repo):
-    (Path(repo.env["HOME"]).parent / "bin/modelver").unlink()
-    for name in hooks.HOOKS:
-        path = _hooks(repo) / name
-        path.write_text(path.read_text().replace(sys.executable, "/nowhere/python"))
+    for name in ("modelver", "interpreter"):
+        (Path(repo.env["HOME"]).parent / "bin" / name).unlink()
     repo.env["PATH"] = "/usr/bin:/bin"
     done = repo.git("checkout", "-q", "v1")
     assert "modelver: not installed" in done.stderr
     assert repo.holds("m/w") == V2
 
 
-def test_the_interpreter_that_installed_is_used_where_path_has_no_modelver(repo):
-    """And no folder of the repository is taken for the package."""
-    (Path(repo.env["HOME"]).parent / "bin/modelver").unlink()
-    mark = repo.root / "interpreter"
-    _write(mark, '#!/bin/sh\necho "$@" >> "$MODELVER_CALLS"\n')
-    for name in hooks.HOOKS:
-        path = _hooks(repo) / name
-        path.write_text(path.read_text().replace(sys.executable, str(mark)))
-    repo.env["PATH"] = "/usr/bin:/bin"
+def test_modelver_on_path_serves_where_the_interpreter_has_gone(repo):
+    (Path(repo.env["HOME"]).parent / "bin/interpreter").unlink()
     repo.git("checkout", "-q", "v1")
     (call,) = repo.calls()
-    assert call.startswith("-P -m modelver hook post-checkout ")
+    assert call.startswith("hook post-checkout ")
+    assert repo.holds("m/w") == V1
+
+
+def test_without_a_path_the_interpreter_serves_and_no_folder_of_the_repository_is_run(repo):
+    repo.env["PATH"] = "/usr/bin:/bin"
+    _write(repo.root / "modelver/__init__.py", "raise SystemExit(7)\n")
+    _write(repo.root / "yaml.py", "raise SystemExit(7)\n")
+    repo.git("checkout", "-q", "v1")
+    assert len(repo.calls()) == 1
+    assert repo.holds("m/w") == V1
 
 
 def test_merge_and_pull(repo, tmp_path):
@@ -202,7 +203,7 @@ def test_standard_input_goes_to_the_users_hook(bare_repo):
     assert len(_mine(bare_repo)) == 1
     bare_repo.run(".git/hooks/post-rewrite", "rebase", stdin="old new\n")
     assert _mine(bare_repo)[-1] == "old new"
-    assert bare_repo.calls() == ["hook post-rewrite rebase"]
+    assert bare_repo.calls() == [f"{CALL} post-rewrite rebase"]
 
 
 def test_a_hook_that_is_not_executable_stays_off(bare_repo):
@@ -262,7 +263,6 @@ CONFIG = """repos:
 )
 def test_beside_pre_commit_in_any_order(bare_repo, order):
     """``p``: pre-commit install, ``-p``: uninstall, ``m``: ours, ``u``: the user writes a hook first."""
-    assert (Path(sys.executable).parent / "pre-commit").exists(), "pre-commit belongs to the dev group"
     (bare_repo.root / ".pre-commit-config.yaml").write_text(CONFIG)
     bare_repo.git("add", ".pre-commit-config.yaml")
     bare_repo.env["PRE_COMMIT_HOME"] = str(bare_repo.root / ".git/pre-commit")
@@ -282,6 +282,11 @@ def test_beside_pre_commit_in_any_order(bare_repo, order):
     mine = _mine(bare_repo)
     assert mine.count("pre-commit") == (0 if "-p" in order else 2)
     assert sum(line.startswith("hook") for line in mine) == (2 if "u" in order else 0)
+    hooks.uninstall(_git(bare_repo))
+    assert not any(b"modelver" in data for _, data, _ in _snapshot(_hooks(bare_repo)).values())
+    bare_repo.git("checkout", "-q", "v1")
+    assert bare_repo.holds("m/w") == V2
+    assert len(_mine(bare_repo)) == len(mine) // 2 * 3
 
 
 def test_a_hooks_folder_in_the_repository(bare_repo):
@@ -290,7 +295,7 @@ def test_a_hooks_folder_in_the_repository(bare_repo):
     _write(path, USER_HOOK.replace("{status}", "0"))
     action = hooks.install(_git(bare_repo))[0]
     assert "commit it" in action.note
-    assert str(Path(sys.executable).parent) not in path.read_text(), "a tracked file names nothing of this machine"
+    assert sys.executable not in path.read_text(), "a tracked file names nothing of this machine"
     bare_repo.git("checkout", "-q", "v1")
     assert bare_repo.holds("m/w") == V1
     assert len(_mine(bare_repo)) == 1
@@ -328,7 +333,7 @@ def test_linked_working_trees_share_the_hooks(repo, tmp_path):
     linked = Repo(tmp_path / "linked", repo.env)
     assert [a.state for a in hooks.status(_git(linked))] == ["current"] * 3
     zeros, v1 = "0" * 40, repo.git("rev-parse", "v1").stdout.strip()
-    assert repo.calls() == [f"hook post-checkout {zeros} {v1} 1"]
+    assert repo.calls() == [f"{CALL} post-checkout {zeros} {v1} 1"]
     assert linked.holds("m/w") == V1
 
 

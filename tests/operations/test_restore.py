@@ -334,16 +334,45 @@ def test_a_dvc_repository_below_gits_root(repo):
     assert not (inner / "data").exists()
 
 
-def test_killed_anywhere_the_next_checkout_mends_it(repo):
-    """A staging folder and a half-done swap are what a kill leaves."""
-    left = repo.root / ".dvc/tmp/modelver-restore/abc"
-    left.mkdir(parents=True)
-    (left / "0").write_bytes(b"half")
-    (repo.root / "m/w/model.onnx").write_bytes(V1["model.onnx"])
-    (repo.root / "m/w/tensors/c").unlink()
-    repo.git("checkout", "-q", "v1")
+_KILL = """
+import os, sys
+from pathlib import Path
+left = int(sys.argv[1])
+def deadly(real):
+    def call(*args, **kwargs):
+        global left
+        left -= 1
+        if left == 0:
+            os._exit(9)
+        return real(*args, **kwargs)
+    return call
+for name in ("rename", "replace", "link", "unlink", "rmdir", "mkdir"):
+    setattr(os, name, deadly(getattr(os, name)))
+from modelver.cli.githook import run
+sys.exit(run(["post-checkout", *sys.argv[2:], "1"]))
+"""
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_anywhere_each_file_is_whole_and_the_next_checkout_mends_it(repo, step):
+    v1, v2 = (repo.git("rev-parse", version).stdout.strip() for version in ("v1", "v2"))
+    whole = {*V1.items(), *V2.items()}
+    points = step % 4
+    while True:
+        points += step
+        repo.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", "v1")
+        died = repo.run(sys.executable, "-c", _KILL, str(points), v2, v1, ok=False).returncode == 9
+        assert set(repo.holds("m/w").items()) <= whole
+        if not died:
+            break
+        repo.git("checkout", "-q", "v2") if points % 2 else restore_paths(_git(repo))
+        assert repo.holds("m/w") == (V2 if points % 2 else V1)
+        assert repo.git("status", "--porcelain").stdout == ""
+        repo.git("checkout", "-q", "v2")
+        assert repo.holds("m/w") == V2
+        assert not (repo.root / ".dvc/tmp/modelver-restore").exists()
+    assert points > 15
     assert repo.holds("m/w") == V1
-    assert not left.parent.exists()
 
 
 def test_unchanged_files_are_not_read_again(repo, monkeypatch):
@@ -368,13 +397,23 @@ def test_a_write_right_after_placing_is_seen(repo):
 
 def test_no_heavy_import(repo):
     code = (
-        "import sys; from pathlib import Path; from modelver.adapters.git import GitRepository\n"
-        "from modelver.operations.hooks import run_hook\n"
-        "git = GitRepository.find(Path('.')); ids = [git.rev_parse(v) for v in ('v2', 'v1')]\n"
-        "assert run_hook(git, 'post-checkout', [*ids, '1']).placed\n"
-        "print(sorted({'dvc', 'dvc_data', 'onnx', 'numpy', 'onnxruntime', 'git', 'fsspec'} & set(sys.modules)))"
+        "import sys; from modelver.cli.githook import run\n"
+        "assert run(['post-checkout', *sys.argv[1:], '1']) == 0\n"
+        "print(sorted({'dvc', 'dvc_data', 'onnx', 'numpy', 'git', 'fsspec', 'typer', 'pydantic'} & set(sys.modules)))"
     )
-    assert repo.run(sys.executable, "-c", code).stdout == "[]\n"
+    ids = [repo.git("rev-parse", version).stdout.strip() for version in ("v2", "v1")]
+    assert repo.run(sys.executable, "-c", code, *ids).stdout == "[]\n"
+    assert repo.holds("m/w") == V1
+
+
+def test_names_cannot_drive_the_terminal(repo):
+    name = "a\x1b[2J\u202e.bin"
+    (repo.root / name).write_bytes(b"one")
+    repo.run("dvc", "add", "-q", name)
+    (repo.root / name).write_bytes(b"mine")
+    ((_, text, hint),) = restore_paths(_git(repo), [name]).messages()
+    assert (text + hint).isprintable()
+    assert "\\x1b[2J\\u202e.bin" in text
 
 
 def test_error_types_of_damage(repo):

@@ -6,27 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-MODELVER = f"""#!/bin/sh
+# Both note each call: `modelver` on PATH, and the interpreter that the hooks were installed with.
+ON_PATH = f"""#!/bin/sh
 echo "$@" >> "$MODELVER_CALLS"
 shift
-exec {sys.executable} -P -c '
-import sys
-from pathlib import Path
-from modelver.adapters.git import GitRepository
-from modelver.operations.hooks import run_hook
-result = run_hook(GitRepository.find(Path(".")), sys.argv[1], sys.argv[2:])
-for level, text, hint in result.messages():
-    print(f"{{level}}: {{text}}", f"hint: {{hint}}", sep="\\n", file=sys.stderr)
-sys.exit(result.hook_status)
-' "$@"
+exec {sys.executable} -P -m modelver.cli.githook "$@"
 """
+INTERPRETER = f"""#!/bin/sh
+echo "$@" >> "$MODELVER_CALLS"
+exec {sys.executable} "$@"
+"""
+CALL = "-P -m modelver.cli.githook"
 
 V1 = {"model.onnx": b"graph 1", "tensors/a": b"A" * 3000, "tensors/b": b"B" * 3000, "test_data_set_0/input_0.pb": b"i"}
 V2 = {"model.onnx": b"graph 2", "tensors/a": b"A" * 3000, "tensors/c": b"C" * 3000, "extra/deep/x": b"x"}
 
 
 def environment(tmp: Path) -> dict[str, str]:
-    """Nothing of the user's own configuration, and a ``modelver`` on PATH that notes each call."""
+    """Nothing of the user's own configuration, and programs that note each call of modelver."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "PRE_COMMIT"))}
     env.update(
         HOME=str(tmp / "home"),
@@ -44,8 +41,9 @@ def environment(tmp: Path) -> dict[str, str]:
     )
     (tmp / "home").mkdir(exist_ok=True)
     (tmp / "bin").mkdir(exist_ok=True)
-    (tmp / "bin" / "modelver").write_text(MODELVER)
-    (tmp / "bin" / "modelver").chmod(0o755)
+    for name, text in (("modelver", ON_PATH), ("interpreter", INTERPRETER)):
+        (tmp / "bin" / name).write_text(text)
+        (tmp / "bin" / name).chmod(0o755)
     return env
 
 
