@@ -8,6 +8,7 @@ import typer
 
 from modelver.cli import (
     add,
+    check,
     demo,
     diff,
     hook,
@@ -42,6 +43,7 @@ _COMMANDS = (
     ("show", show.show),
     ("diff", diff.diff),
     ("log", log.log),
+    ("check", check.check),
     ("restore", restore.restore),
     ("demo", demo.demo),
 )

@@ -93,13 +93,13 @@ def markdown(diff: Diff, max_chars: int = COMMENT_CHARS) -> str:
 
 
 def _markdown(diff: Diff, rows: int) -> str:
-    lines = [f"### {_code(_title(diff))}", ""]
+    lines = [f"### {code(_title(diff))}", ""]
     if diff.empty:
         return "\n".join([*lines, "No differences.", ""])
     lines += [f"Calls for: **{diff.bump.level}**", ""]
-    lines += [f"- {_prose(reason)}" for reason in diff.bump.reasons]
+    lines += [f"- {prose(reason)}" for reason in diff.bump.reasons]
     for title, body in _sections(diff):
-        lines += ["", f"**{_prose(title)}**"]
+        lines += ["", f"**{prose(title)}**"]
         if not body:
             continue
         lines += ["", "| | name | before | after |", "|---|---|---|---|"]
@@ -287,13 +287,13 @@ _PLAIN_PROSE = re.compile(r"[\w .,:;()'\[\]>=%+/…?-]*")
 _LINKS = re.compile(r"://|\bwww\.|\]\(|\]\[|\]:|(?<!\w)_|_(?!\w)", re.IGNORECASE)
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """A sentence of ours with others' names in it: as it is where nothing in it can be markup, else as code."""
     text = printable(text)
-    return text if _PLAIN_PROSE.fullmatch(text) and not _LINKS.search(text) else _code(text, 200)
+    return text if _PLAIN_PROSE.fullmatch(text) and not _LINKS.search(text) else code(text, 200)
 
 
-def _code(text: str, width: int = 80) -> str:
+def code(text: str, width: int = 80) -> str:
     """A code span: nothing in it is markup, a mention or a link."""
     text = shorten(printable(text), width).strip() or '""'
     if "`" in text or "|" in text or "\\" in text:
@@ -304,8 +304,8 @@ def _code(text: str, width: int = 80) -> str:
 
 
 def _cells(row: _Row) -> str:
-    before = _code(row.a) if row.a else ""
-    after = _code(row.b) if row.b else ""
+    before = code(row.a) if row.a else ""
+    after = code(row.b) if row.b else ""
     if row.note:
         after = f"{after} ({row.note})" if row.a != row.b else row.note
-    return f"| {row.kind} | {_code(row.name)} | {before} | {after} |"
+    return f"| {row.kind} | {code(row.name)} | {before} | {after} |"

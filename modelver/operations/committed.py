@@ -40,6 +40,17 @@ def refuse_uncommitted(project: Project, facts: ModelFacts, written: Iterable[st
         )
 
 
+def inputs_changed(facts: ModelFacts, paths: Iterable[str], old: Snapshot, new: Snapshot) -> list[str]:
+    """Of the paths that differ between two snapshots: those that this model's stages or settings depend on."""
+    inputs = inputs_of(facts.stages)
+    near = (p for p in paths if p in (DVC_YAML, PARAMS) or any(_is_input(p, path) for path in inputs))
+    return [path for path in near if _matters(path, facts, old, new)]
+
+
+def _is_input(path: str, wanted: str) -> bool:
+    return path in (wanted, f"{wanted}.dvc") or path.startswith(f"{wanted}/")
+
+
 def _depends_on(project: Project, facts: ModelFacts) -> list[str]:
     paths = {DVC_YAML, DVC_LOCK, PARAMS, facts.layout.card}
     for path in inputs_of(facts.stages):

@@ -24,6 +24,7 @@ from modelver.operations.tag import tag as _tag
 
 if TYPE_CHECKING:
     from modelver.operations.add import AddRequest, AddResult
+    from modelver.operations.check import CheckReport
 
 
 def open(path: str | Path = ".") -> "Repository":
@@ -161,6 +162,20 @@ class Repository:
             dry_run=dry_run,
             say=say,
         )
+
+    def check(self, base: str | None = None) -> "CheckReport":
+        """Judge every model that changed between a Git revision and HEAD, as CI does on a pull request.
+
+        Args:
+            base: a Git revision; None for the branch that CI names, or the remote's default branch.
+
+        Raises:
+            NotFound, Refused: there is nothing to compare with.
+            ExternalFailure: Git or DVC failed.
+        """
+        from modelver.operations.check import check
+
+        return check(self._project(), base)
 
     def _project(self) -> Project:
         return Project.open(self._root)
