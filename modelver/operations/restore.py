@@ -119,8 +119,12 @@ def restore(
     if not pointers:
         return Result()
     tally = _Tally()
-    before = _outs(git.files_at(base, pointers), None)
-    after = _outs(git.files_at(new, pointers), tally)
+    arriving = git.files_at(new, pointers)
+    # a sparse checkout leaves out the pointer, so it leaves out the weights
+    hidden = {path for path in arriving if not os.path.lexists(git.root / path)}
+    leaving = git.files_at(base, [path for path in pointers if path not in hidden])
+    before = _outs(leaving, None)
+    after = _outs({path: data for path, data in arriving.items() if path not in hidden}, tally)
     return _Restorer(git, tally, force, progress).run(moves(before, after), [""])
 
 

@@ -319,6 +319,53 @@ def test_weights_in_a_submodule(repo, tmp_path):
     assert sub.holds("m/w") == V2
 
 
+def test_a_submodule_update_restores(repo, tmp_path):
+    outer = Repo(tmp_path / "outer", repo.env)
+    outer.root.mkdir()
+    outer.git("init", "-q")
+    outer.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(repo.root), "sub")
+    sub = Repo(outer.root / "sub", repo.env)
+    hooks.install(_git(sub))
+    sub.run("dvc", "cache", "dir", "--local", str(repo.root / ".dvc/cache"))
+    sub.git("checkout", "-q", "v1")
+    outer.git("add", "sub")
+    outer.git("commit", "-qm", "v1")
+    sub.git("checkout", "-q", "v2")
+    assert sub.holds("m/w") == V2
+    outer.git("submodule", "update", "-q")
+    assert sub.holds("m/w") == V1
+
+
+def test_what_a_sparse_checkout_leaves_out_stays_out(repo):
+    repo.git("checkout", "-q", "v0")
+    repo.git("sparse-checkout", "set", "--no-cone", "/*", "!/m/")
+    done = repo.git("checkout", "-q", "v1")
+    assert done.stderr == ""
+    assert not (repo.root / "m").exists()
+    assert (repo.root / "out.bin").exists()
+    repo.git("sparse-checkout", "disable")
+    assert restore_paths(_git(repo)).complete
+    assert repo.holds("m/w") == V1
+
+
+def test_a_full_disk_leaves_the_out_as_it_was(repo):
+    """A limit on file sizes fails a write as a full disk does; 3,000 bytes do not fit, `out.bin` does."""
+    code = (
+        "import resource, signal, sys; from modelver.cli.githook import run\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "sys.exit(run(['post-checkout', *sys.argv[1:], '1']))"
+    )
+    ids = [repo.git("rev-parse", version).stdout.strip() for version in ("v2", "v1")]
+    repo.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", "v1")
+    done = repo.run(sys.executable, "-c", code, *ids, ok=False)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert repo.holds("m/w") == V2
+    assert (repo.root / "out.bin").read_text() == "1\n"
+    assert not (repo.root / ".dvc/tmp/modelver-restore").exists()
+
+
 def test_a_dvc_repository_below_gits_root(repo):
     inner = repo.root / "inner"
     inner.mkdir()
