@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, out, out_json, repository, say
-from modelver.cli.tag import BumpOption, ForceNewOption, ReasonOption, VersionOption
+from modelver.cli.tag import BumpOption, ForceNewOption, ReasonOption, VersionOption, brief
 
 
 def record(
@@ -30,7 +30,7 @@ def record(
         out_json({**plan.to_dict(), "dry_run": dry_run})
         return
     verb = "would record" if dry_run else "recorded"
-    out(f"{verb} {plan.facts.name} {plan.choice.version} ({plan.choice.level}: {'; '.join(plan.choice.reasons)})")
+    out(f"{verb} {plan.facts.name} {plan.choice.version} ({plan.choice.level}: {brief(plan.choice.reasons)})")
     for path in sorted(plan.contents):
         out(f"  {path}")
     if not dry_run:

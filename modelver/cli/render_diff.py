@@ -137,10 +137,19 @@ def _sections(diff: Diff) -> Iterator[tuple[str, list[_Row]]]:
             yield f"Tensors: {_counts(section)}", _tensor_rows(section)
         elif name == "files" and not plain:
             yield f"Files: {_counts(section)}", []  # named by content, so their names tell a reader nothing
+        elif name == "lineage":
+            rows = [row for row in _rows(section) if not _own_file(row.name, diff)]
+            yield "Lineage" if rows else "Lineage: the model's own files only", rows
         elif name == "weights":
             yield "Weights", [row for row in _rows(section) if row.name != "md5"]  # sha256 says it as well
         else:
             yield name.capitalize(), sorted(_rows(section), key=lambda row: row.name != "license")
+
+
+def _own_file(name: str, diff: Diff) -> bool:
+    """Whether a line of the lineage is about a file that modelver makes of the model; other sections tell of those."""
+    models = {side["model"] for side in (diff.a, diff.b) if side and side.get("model")}
+    return any(f"{kind}.models/{printable(str(model))}/" in name for model in models for kind in ("deps", "outs"))
 
 
 def _counts(section: Section) -> str:
@@ -192,7 +201,8 @@ def _tensor(change: Change) -> _Row:
     if moved is None:
         note = "moved"
     else:
-        note = f"moved >= {100 * moved:.3g} %" if moved else "moved, same statistics"
+        much = f"{100 * moved:.3g} %" if moved < 10 else f"{moved:,.0f} times its norm"
+        note = f"moved >= {much}" if moved else "moved, same statistics"
     return _Row("changed", printable(change.name), a, a, note)
 
 

@@ -1,10 +1,12 @@
 """``modelver tag``."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, out, out_json, repository, say
+from modelver.errors import InvalidInput
 
 VersionOption = Annotated[str | None, typer.Option("--version", metavar="vX.Y.Z", help="The version to make.")]
 BumpOption = Annotated[
@@ -15,6 +17,12 @@ BumpOption = Annotated[
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why a smaller bump than the change calls for is right.")]
 ForceNewOption = Annotated[bool, typer.Option("--force-new", help="A new version although the weights did not change.")]
+
+
+def brief(reasons: Sequence[str], most: int = 4) -> str:
+    """The most important reasons of a bump in one line; the tag's message has them all."""
+    rest = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
+    return "; ".join(reasons[:most]) + rest
 
 
 def tag(
@@ -28,6 +36,12 @@ def tag(
     sign: Annotated[bool, typer.Option("--sign", "-s", help="Sign the tag, as git tag -s does.")] = False,
     repro: Annotated[bool, typer.Option("--repro", help="Run stale stages first, in place of refusing.")] = False,
     force_new: ForceNewOption = False,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Tag what the committed sidecars propose and no tag has; no commit.")
+    ] = False,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="With --recorded: bring the weights into DVC's cache first.")
+    ] = False,
     dry_run: DryRunOption = False,
     form: FormatOption = Format.table,
 ) -> None:
@@ -38,7 +52,16 @@ def tag(
       modelver tag digits -m "more trees"
 
       modelver tag digits --bump minor --dry-run
+
+      modelver tag --recorded --fetch
     """
+    if recorded:
+        if message or version or bump != "auto" or reason or repro or force_new:
+            raise InvalidInput("--recorded takes the version from the sidecar", hint="modelver tag --recorded [NAME]")
+        _recorded(name, fetch=fetch, sign=sign, dry_run=dry_run, form=form)
+        return
+    if fetch:
+        raise InvalidInput("--fetch goes with --recorded", hint="modelver tag --recorded --fetch")
     result = repository().tag(
         name,
         message=message,
@@ -61,8 +84,20 @@ def tag(
     else:
         out(f"{result.tag} ({(result.commit or '')[:10]})")
     if result.previous:
-        out(f"{result.choice.level} since {result.previous}: {'; '.join(result.choice.reasons)}")
+        out(f"{result.choice.level} since {result.previous}: {brief(result.choice.reasons)}")
     if result.choice.overridden:
         out(f"smaller bump accepted: {result.choice.overridden}")
     if not dry_run:
         say("next: dvc push && git push --follow-tags")
+
+
+def _recorded(name: str | None, *, fetch: bool, sign: bool, dry_run: bool, form: Format) -> None:
+    """Answers with the names of the tags alone, one a line, so that a script can push them."""
+    results = repository().tag_recorded(name, fetch=fetch, sign=sign, dry_run=dry_run, say=say)
+    if form is Format.json:
+        out_json([result.to_dict() for result in results])
+        return
+    for result in results:
+        out(result.tag)
+    if not results:
+        say("every version that is recorded has its tag")
