@@ -120,13 +120,26 @@ def repro(root: Path, targets: Sequence[str]) -> None:
     Raises:
         ExternalFailure: a stage failed.
     """
+    _dvc(root, "repro", targets)
+
+
+def fetch(root: Path, targets: Sequence[str]) -> None:
+    """`dvc fetch TARGETS`: from the remote into the cache; the working tree is not touched.
+
+    Raises:
+        ExternalFailure: the remote can't be reached, or does not have all of it.
+    """
+    _dvc(root, "fetch", targets)
+
+
+def _dvc(root: Path, verb: str, targets: Sequence[str]) -> None:
     env = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     # The stages call `modelver`: the one that runs now comes first.
     env["PATH"] = str(Path(sys.executable).parent) + os.pathsep + env.get("PATH", "")
-    command = [sys.executable, "-m", "dvc", "repro", *targets]
+    command = [sys.executable, "-P", "-m", "dvc", verb, *targets]
     done = subprocess.run(command, cwd=root, env=env, stdout=sys.stderr, check=False)
     if done.returncode != 0:
-        raise ExternalFailure(f"dvc repro {' '.join(targets)} ended with status {done.returncode}")
+        raise ExternalFailure(f"dvc {verb} {' '.join(targets)} ended with status {done.returncode}")
 
 
 def _upstream_first(repo: Any, wanted: dict[str, Any]) -> Iterator[Any]:

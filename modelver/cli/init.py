@@ -12,6 +12,10 @@ def init(
     remote: Annotated[
         str | None, typer.Option("--remote", metavar="URL", help="DVC's default remote: a folder, s3://…, ssh://….")
     ] = None,
+    ci: Annotated[
+        str | None,
+        typer.Option("--ci", metavar="github|gitlab", help="Write the workflow that checks pull requests and tags."),
+    ] = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Make this folder a Git + DVC repository that is ready for models. What is there stays; safe to run again.
@@ -21,10 +25,12 @@ def init(
       modelver init
 
       modelver init --remote s3://bucket/models
+
+      modelver init --ci github
     """
     from modelver.operations.init import init as init_
 
-    done = init_(Path.cwd(), remote=remote, dry_run=dry_run)
+    done = init_(Path.cwd(), remote=remote, ci=ci, dry_run=dry_run)
     for line in done:
         out(("would have " if dry_run else "") + line)
     if not done:

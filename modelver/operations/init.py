@@ -10,28 +10,33 @@ from modelver.core import starter
 from modelver.core.layout import DVC_YAML, PARAMS
 from modelver.errors import Refused
 from modelver.operations import hooks
+from modelver.operations.ci import plan_workflow
 
 Say = Callable[[str], None]
 
 
-def init(path: Path, *, remote: str | None = None, dry_run: bool = False) -> list[str]:
+def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_run: bool = False) -> list[str]:
     """Create what is missing; what is there stays. Safe to run again.
 
     Args:
         path: a folder; the top of the repository around it is used.
         remote: where DVC shall push to (a folder, ``s3://…``, ``ssh://…``); None leaves that open.
+        ci: ``github`` or ``gitlab``: write its workflow too.
         dry_run: only say what would be done.
 
     Returns:
         What was done, a line each.
 
     Raises:
-        Refused: DVC is set up in a folder above or below, or a stage of the user's has a name that modelver needs.
+        InvalidInput: there is no such CI.
+        Refused: DVC is set up in a folder above or below, a stage of the user's has a name that modelver needs, or
+            the workflow was changed by hand.
         ExternalFailure: Git or DVC failed.
     """
     done: list[str] = []
     git = _git(path, done, dry_run)
     root = git.root if git else path
+    workflow = plan_workflow(root, ci) if ci else None  # first: it may refuse
     if not (root / ".dvc").is_dir():
         done.append("initialised DVC")
         if not dry_run:
@@ -46,6 +51,10 @@ def init(path: Path, *, remote: str | None = None, dry_run: bool = False) -> lis
         done.append(f"DVC's default remote is {remote}")
         if not dry_run:
             dvc_project.add_default_remote(path, remote)
+    if workflow:
+        for name, data in workflow.contents.items():
+            _write(root, name, data, done, dry_run)
+        done += workflow.notes
     if git:
         for action in hooks.install(git, dry_run=dry_run):
             if action.state != "current":
@@ -81,6 +90,7 @@ def _write(root: Path, name: str, data: bytes, done: list[str], dry_run: bool) -
         return
     done.append(f"{'wrote' if old is None else 'extended'} {name}")
     if not dry_run:
+        target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(target, data)
 
 

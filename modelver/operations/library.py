@@ -163,6 +163,29 @@ class Repository:
             say=say,
         )
 
+    def tag_recorded(
+        self,
+        model: str | None = None,
+        *,
+        fetch: bool = False,
+        sign: bool = False,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> builtins.list[TagResult]:
+        """Tag every model whose committed sidecar proposes a version that has no tag yet; no commit is made.
+
+        Args:
+            model: only this one.
+            fetch: bring the weights into DVC's cache first.
+            sign, dry_run, say: as `tag`.
+
+        Raises:
+            Refused, CheckFailed, ExternalFailure: as `tag`; or a sidecar is not what recording gives.
+        """
+        from modelver.operations.ci import tag_recorded
+
+        return tag_recorded(self._project(), model, fetch=fetch, sign=sign, dry_run=dry_run, say=say)
+
     def check(self, base: str | None = None) -> "CheckReport":
         """Judge every model that changed between a Git revision and HEAD, as CI does on a pull request.
 
