@@ -49,6 +49,7 @@ class Result:
         kept: files with changes of the user's that stayed as they were.
         missing: outs whose objects are not in the cache.
         failures: one error for each out that could not be restored; such an out is as it was.
+        notes: what else the user should know.
     """
 
     placed: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class Result:
     kept: tuple[str, ...] = ()
     missing: tuple[Missing, ...] = ()
     failures: tuple[ModelverError, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -73,7 +75,7 @@ class Result:
         return 1 if self.failures or any(not m.absent for m in self.missing) else 0
 
     def messages(self) -> list[tuple[str, str, str]]:
-        """What to tell the user: ``error`` or ``warning``, the message, the hint; safe to show in a terminal."""
+        """What to tell: ``error``, ``warning`` or ``note``, the message, the hint; safe to show in a terminal."""
         said = [("error", error.message, error.hint) for error in self.failures]
         if self.missing:
             paths = [m.path for m in self.missing]
@@ -83,6 +85,7 @@ class Result:
         if self.kept:
             paths = [shlex.quote(path) for path in self.kept]
             said.append(("warning", f"changed by you, so left alone: {_listed(self.kept)}", _force_hint(paths)))
+        said += [("note", note, "") for note in self.notes]
         return [(level, printable(text), printable(hint)) for level, text, hint in said]
 
 
@@ -93,9 +96,17 @@ class _Tally:
     kept: list[str] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     failures: list[ModelverError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def result(self) -> Result:
-        return Result(*(tuple(x) for x in (self.placed, self.removed, self.kept, self.missing, self.failures)))  # type: ignore[arg-type]
+        return Result(
+            tuple(self.placed),
+            tuple(self.removed),
+            tuple(self.kept),
+            tuple(self.missing),
+            tuple(self.failures),
+            tuple(self.notes),
+        )
 
 
 def restore(
@@ -194,7 +205,7 @@ class _Restorer:
             raise Refused(f"{move.path} lies behind a symbolic link; nothing is written through it")
         pointer = (move.new or move.old or _never()).pointer
         top = self._dvc_root(pointer)
-        cache = self._caches.get(top) or self._caches.setdefault(top, DvcCache.find(top))
+        cache = self._cache(top)
         try:
             new = _files(cache, move.new)
         except NotFound:
@@ -203,6 +214,16 @@ class _Restorer:
         old = self._known_before(cache, move, new)
         old, new = ({p: m for p, m in f.items() if _in_scope(p, scopes, tracked)} for f in (old, new))
         self._apply(cache, move.path, top, old, new)
+
+    def _cache(self, top: Path) -> DvcCache:
+        if top not in self._caches:
+            cache = self._caches[top] = DvcCache.find(top)
+            shared = cache.share_main()
+            if shared is not None:
+                self._tally.notes.append(
+                    f"DVC uses the main working tree's cache here: {shared} (in .dvc/config.local)"
+                )
+        return self._caches[top]
 
     def _apply(self, cache: DvcCache, out: str, top: Path, old: Files, new: Files) -> None:
         for path in old.keys() | new.keys():

@@ -297,12 +297,17 @@ def test_outs_that_git_tracks_are_gits_business(repo):
 
 def test_a_linked_working_tree_reads_the_main_ones_cache(repo, tmp_path):
     """https://github.com/iterative/dvc/issues/5456"""
-    repo.git("worktree", "add", "-q", str(tmp_path / "linked"), "v1")
-    linked = Repo(tmp_path / "linked", repo.env)
+    folder = tmp_path / "linked, #1"
+    done = repo.git("worktree", "add", "-q", str(folder), "v1")
+    assert "note: DVC uses the main working tree's cache" in done.stderr
+    linked = Repo(folder, repo.env)
     assert linked.holds("m/w") == V1
+    assert "up to date" in linked.run("dvc", "status").stdout
+    assert linked.git("status", "--porcelain").stdout == ""
     linked.git("checkout", "-q", "v2")
     assert linked.holds("m/w") == V2
     assert repo.holds("m/w") == V2
+    assert "up to date" in linked.run("dvc", "status").stdout
 
 
 def test_weights_in_a_submodule(repo, tmp_path):

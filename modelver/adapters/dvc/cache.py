@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modelver.adapters.dvc.config import CacheSettings, cache_settings
-from modelver.adapters.files import Digest, copy_file, open_regular
+from modelver.adapters.files import Digest, copy_file, open_regular, write_atomic
 from modelver.core.manifest import check_relative_path
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 
@@ -46,6 +46,24 @@ class DvcCache:
     def folder(self) -> Path:
         """Where the cache is; it need not exist."""
         return self._settings.folder
+
+    def share_main(self) -> Path | None:
+        """Let DVC use the main working tree's cache in this linked one, by ``.dvc/config.local``, which Git ignores.
+
+        Without it DVC misses every object there (https://github.com/iterative/dvc/issues/5456).
+
+        Returns:
+            That cache; None where nothing was to be done: no linked working tree, or one that has its own settings or
+            cache.
+        """
+        cache, ignored = self._settings.sharable, self._root / ".dvc" / ".gitignore"
+        if cache is None or not ignored.is_file() or b"/config.local" not in ignored.read_bytes().splitlines():
+            return None
+        from configobj import ConfigObj  # type: ignore[import-untyped]  # quotes as DVC reads it
+
+        lines = ConfigObj({"cache": {"dir": str(cache)}}, interpolation=False).write()
+        write_atomic(self._root / ".dvc" / "config.local", "".join(f"{line}\n" for line in lines).encode())
+        return cache
 
     def path(self, md5: str) -> Path:
         """Where the object is; where it would be written if there is none."""

@@ -23,12 +23,15 @@ class CacheSettings:
             is in Git), not by its user.
         shared: the cache belongs to a group (``cache.shared = group``).
         others: caches to read from when an object is not in `folder`: that of the main working tree.
+        sharable: the cache of the main working tree, where DVC itself would not find it: this is a linked working tree
+            without settings of its own.
     """
 
     folder: Path
     from_repository: bool
     shared: bool
     others: tuple[Path, ...]
+    sharable: Path | None = None
 
 
 def cache_settings(root: Path) -> CacheSettings:
@@ -55,7 +58,9 @@ def cache_settings(root: Path) -> CacheSettings:
             folder, from_repository = _resolve(path, named), path == root / ".dvc" / "config"
         shared = section.get("shared", "group" if shared else "") == "group"
     others = () if twin is None else (_twin_cache(twin),)
-    return CacheSettings(folder, from_repository, shared, tuple(p for p in others if p != folder))
+    alone = not (root / ".dvc" / "config.local").exists() and not (root / ".dvc" / "cache").exists()
+    sharable = others[0] if others and alone and _cache_section(root / ".dvc" / "config").get("dir") is None else None
+    return CacheSettings(folder, from_repository, shared, tuple(p for p in others if p != folder), sharable)
 
 
 def _twin_cache(twin: Path) -> Path:
