@@ -280,7 +280,8 @@ def checkout(bench: Bench) -> list[Line]:
 def _dvc_of_split_folder(bench: Bench) -> Repo:
     """A clone of modelver's repository with DVC's hooks in place of modelver's: the same files, the same cache."""
     clone = Repo(bench.box, "split")
-    clone.run("git", "pull", "--quiet", "--tags", str(bench.modelver.root), "main")
+    clone.run("git", "fetch", "--quiet", "--tags", str(bench.modelver.root), "main")
+    clone.checkout(_versions(bench.modelver)[0])
     clone.run("dvc", "cache", "dir", "--quiet", "--local", str(bench.modelver.store.parent))
     clone.run("dvc", "install")
     clone.run("dvc", "checkout", "--quiet")

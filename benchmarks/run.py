@@ -83,11 +83,11 @@ def _options() -> argparse.Namespace:
 
 
 def _rows(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    unknown = [name for name in names if name not in ROWS]
+    names = {name.strip() for name in text.split(",")}
+    unknown = sorted(names - {*ROWS})
     if unknown:
         raise argparse.ArgumentTypeError(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
-    return names
+    return [name for name in ROWS if name in names]
 
 
 def _disk_is_short(parent: Path, model: int) -> str:
@@ -110,7 +110,7 @@ def _what(sizes: dict[str, object]) -> str:
     assert isinstance(big, Shape)
     return (
         f"The work: an ONNX model of {big.label} in {big.tensors} MatMul tensors of {big.tensor_bytes // MIB} MiB, "
-        f"whose v2 changes one tensor, and a repository of {sizes['tags']:,} version tags; {sizes['rounds']} rounds."
+        f"whose v2 changes one tensor, and a repository of {sizes['tags']:,} version tags. Rounds: {sizes['rounds']}."
     )
 
 
