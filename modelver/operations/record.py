@@ -15,7 +15,7 @@ from modelver.errors import InvalidInput, Refused
 from modelver.operations.facts import ModelFacts, build_sidecar, collect
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
-from modelver.operations.transaction import Change, Transaction, blob_before, locked, publish
+from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
 from modelver.operations.views import View, view
 from modelver.operations.weights import manifest_of_worktree
 
@@ -91,20 +91,22 @@ def record(project: Project, name: str, request: Request, *, dry_run: bool = Fal
         Refused, InvalidInput, NotFound: as `plan_record`.
     """
     project.require_dvc()
-    with locked(project.git):
+    with locked(project.git) as lock:
         plan = plan_record(project, name, request)
         if dry_run:
             return plan
         git = project.git
         files = {path: Change(blob_before(git, path), write_blob(git, data)) for path, data in plan.contents.items()}
         head = git.head().commit or ""
+        worktree, git_dir = main_or_linked(git)
         publish(
             git,
             Transaction(
-                operation=f"record {name}", worktree=str(git.root), git_dir=str(git.git_dir), branch=None,
+                operation=f"record {name}", worktree=worktree, git_dir=git_dir, branch=None,
                 old_commit=head, new_commit=head, tag=None, tag_object=None, files=files,
             ),
             plan.contents,
+            lock=lock,
         )  # fmt: skip
     return plan
 

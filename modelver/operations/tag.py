@@ -15,7 +15,7 @@ from modelver.operations.committed import refuse_uncommitted
 from modelver.operations.facts import ModelFacts
 from modelver.operations.project import Project
 from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history
-from modelver.operations.transaction import Change, Transaction, blob_before, locked, publish
+from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
 from modelver.operations.weights import check_weights
 
 Say = Callable[[str], None]
@@ -95,12 +95,12 @@ def tag(
     _refuse_half_done(project)
     if repro and not dry_run:
         _bring_up_to_date(project, name, say)
-    with locked(project.git):
-        return _tag(project, name, request, message=message, sign=sign, dry_run=dry_run, say=say)
+    with locked(project.git) as lock:
+        return _tag(project, name, request, message=message, sign=sign, dry_run=dry_run, say=say, lock=lock)
 
 
 def _tag(
-    project: Project, name: str, request: Request, *, message: str, sign: bool, dry_run: bool, say: Say
+    project: Project, name: str, request: Request, *, message: str, sign: bool, dry_run: bool, say: Say, lock: int
 ) -> TagResult:
     git = project.git
     check_case(name, project.models())
@@ -139,10 +139,11 @@ def _tag(
     )
     signed = sign or (git.config("tag.gpgSign") or "").lower() in ("true", "yes", "on", "1")
     tag_object = write_tag(git, tag_name, commit, text, sign=signed)
+    worktree, git_dir = main_or_linked(git)
     transaction = Transaction(
         operation=f"tag {tag_name}",
-        worktree=str(git.root),
-        git_dir=str(git.git_dir),
+        worktree=worktree,
+        git_dir=git_dir,
         branch=head.branch,
         old_commit=head.commit,
         new_commit=commit,
@@ -150,7 +151,7 @@ def _tag(
         tag_object=tag_object,
         files={path: Change(blob_before(git, path), blobs.get(path)) for path in changes},
     )
-    publish(git, transaction, {path: data for path, data in changes.items() if data is not None})
+    publish(git, transaction, {path: data for path, data in changes.items() if data is not None}, lock=lock)
     return _result(plan, tag_name, commit, sorted(changes), steps, dry_run=False)
 
 

@@ -6,13 +6,16 @@ writer is dead finishes it if a ref has moved, and undoes it if none has.
 
 import json
 import os
+import re
+import shlex
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelver.adapters.files import remove_file, write_atomic
+from modelver.adapters.files import exclusive, remove_file, write_atomic
 from modelver.adapters.git import GitRepository
 from modelver.adapters.git.objects import RefChange, set_index_entries, update_refs, write_blob
 from modelver.errors import ExternalFailure, Refused
@@ -20,6 +23,15 @@ from modelver.errors import ExternalFailure, Refused
 JOURNAL = "journal.json"
 LOCK_TIMEOUT = 60.0
 """Seconds that a command waits for another modelver in the same repository."""
+
+# What `write_atomic`, `write_commit` and `write_tag` make in the state folder, and leave there when they are killed.
+_SCRATCH = re.compile(r"\.journal\.json\..*\.tmp|index-.*|sign-.*")
+
+# Gits that run for long and hold no lock: a pager in another window, an editor's helper.
+_READERS = frozenset(
+    {"blame", "cat-file", "credential-cache--daemon", "daemon", "diff", "fsmonitor--daemon", "grep", "help", "log"}
+    | {"ls-files", "ls-remote", "ls-tree", "reflog", "rev-list", "shortlog", "show", "upload-pack", "whatchanged"}
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,9 @@ class Transaction:
 
     Attributes:
         operation: the verb, for messages and the reflog.
-        worktree: top of the working tree that it works in.
-        git_dir: that working tree's Git directory.
+        worktree: top of the working tree that it works in; empty for the main one, which is where the Git directory
+            is, so that a repository that was moved in between is found.
+        git_dir: that working tree's Git directory; empty for the main one.
         branch: full name of the branch; None when HEAD is detached, or no commit is made.
         old_commit, new_commit: HEAD before and after; the same where no commit is made.
         tag: full name of the tag's ref; None where no tag is made.
@@ -57,29 +70,19 @@ class Transaction:
 
 
 @contextmanager
-def locked(git: GitRepository) -> Iterator[None]:
-    """Hold the repository's modelver lock; the kernel lets go of it when the process dies.
+def locked(git: GitRepository) -> Iterator[int]:
+    """Hold the repository's modelver lock, and give its descriptor.
 
-    A transaction that a dead process left is finished or undone first.
+    The kernel lets go of it when this process has died and so has each Git that inherited it: a Git that outlived its
+    parent may still be moving refs. A transaction that a dead process left is then finished or undone first.
 
     Raises:
-        Refused: another modelver holds the lock for longer than `LOCK_TIMEOUT` seconds.
+        ExternalFailure: another modelver holds the lock for longer than `LOCK_TIMEOUT` seconds.
     """
-    from filelock import FileLock, Timeout
-
-    git.state_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(git.state_dir / "lock")
-    try:
-        lock.acquire(timeout=LOCK_TIMEOUT)
-    except Timeout:
-        raise Refused(
-            "another modelver command is at work in this repository", hint="wait for it, then try again"
-        ) from None
-    try:
-        _recover(git)
-        yield
-    finally:
-        lock.release()
+    with exclusive(git.state_dir / "lock", LOCK_TIMEOUT) as lock:
+        _clear_scratch(git)
+        _recover(git, lock)
+        yield lock
 
 
 def recover_if_needed(git: GitRepository) -> None:
@@ -92,13 +95,33 @@ def recover_if_needed(git: GitRepository) -> None:
 def blob_before(git: GitRepository, path: str) -> str | None:
     """Store a file's present content, so that it can be put back, and return its blob; None where it is absent."""
     target = git.root / path
-    if target.is_symlink() or (target.exists() and not target.is_file()):
-        raise Refused(f"{path} is no regular file", hint=f"git rm {path}")
+    refuse_link(git.root, path)
+    if target.exists() and not target.is_file():
+        raise Refused(f"{path} is no regular file", hint=f"git rm -r {shlex.quote(path)}")
     return write_blob(git, target.read_bytes()) if target.exists() else None
 
 
-def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str, bytes]) -> None:
-    """Carry a transaction out. The lock must be held; blobs, commit and tag object must exist.
+def refuse_link(root: Path, path: str) -> None:
+    """Raise Refused where a symbolic link stands on the way: what is written there would land somewhere else."""
+    place = root
+    for part in path.split("/"):
+        place = place / part
+        if place.is_symlink():
+            link = place.relative_to(root)
+            raise Refused(
+                f"{link} is a symbolic link, and {path} must lie here", hint=f"git rm {shlex.quote(str(link))}"
+            )
+
+
+def main_or_linked(git: GitRepository) -> tuple[str, str]:
+    """``worktree`` and ``git_dir`` of a `Transaction`."""
+    return ("", "") if git.git_dir == git.common_dir else (str(git.root), str(git.git_dir))
+
+
+def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str, bytes], *, lock: int) -> None:
+    """Carry a transaction out. Blobs, commit and tag object must exist; ``lock`` is what `locked` gave.
+
+    A Git that died after the refs had moved does no harm: what it left to do is done.
 
     Raises:
         ExternalFailure: a ref was moved by somebody else, or the disk is full; then nothing has changed.
@@ -111,10 +134,13 @@ def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str,
                 _put(git.root / path, contents.get(path) if change.after else None)
         changes = _ref_changes(transaction)
         if changes:
-            update_refs(git, changes, f"modelver {transaction.operation}")
-        _update_index(git, transaction)
+            update_refs(git, changes, f"modelver {transaction.operation}", lock=lock)
+        _update_index(git, transaction, lock)
     except (ExternalFailure, OSError):
-        _recover(git)
+        if not _recover(git, lock):
+            raise
+    except KeyboardInterrupt:
+        _recover(git, lock)
         raise
     remove_file(journal)
 
@@ -128,23 +154,35 @@ def _ref_changes(transaction: Transaction) -> list[RefChange]:
     return changes
 
 
-def _update_index(git: GitRepository, transaction: Transaction) -> None:
+def _update_index(git: GitRepository, transaction: Transaction, lock: int) -> None:
     if transaction.new_commit != transaction.old_commit:
-        set_index_entries(git, {path: change.after for path, change in transaction.files.items()})
+        set_index_entries(git, {path: change.after for path, change in transaction.files.items()}, lock=lock)
 
 
-def _recover(git: GitRepository) -> None:
+def _recover(git: GitRepository, lock: int) -> bool:
+    """Finish or undo what the journal names; whether the new state stands."""
     journal = git.state_dir / JOURNAL
     transaction = _read(journal)
-    if transaction is None:
-        remove_file(journal)
-        return
-    worktree = Path(transaction.worktree)
-    if worktree.is_dir():
-        git = GitRepository(worktree, Path(transaction.git_dir), git.common_dir)
-        _clear_stale_locks(git, transaction)
-        _finish(git, transaction) if _has_moved(git, transaction) else _undo(git, transaction)
+    moved = False
+    place = _place(git, transaction) if transaction else None
+    if transaction and place:
+        _clear_stale_locks(place, transaction)
+        moved = _has_moved(place, transaction)
+        if moved:
+            _finish(place, transaction, lock)
+        else:
+            _undo(place, transaction)
+        _clear_temporaries(place, transaction)
     remove_file(journal)
+    return moved
+
+
+def _place(git: GitRepository, transaction: Transaction) -> GitRepository | None:
+    """The working tree of a transaction; None where it is gone."""
+    if transaction.worktree:
+        root = Path(transaction.worktree)
+        return GitRepository(root, Path(transaction.git_dir), git.common_dir) if root.is_dir() else None
+    return git if git.git_dir == git.common_dir else GitRepository.main_of(git)
 
 
 def _has_moved(git: GitRepository, transaction: Transaction) -> bool:
@@ -152,13 +190,13 @@ def _has_moved(git: GitRepository, transaction: Transaction) -> bool:
     if transaction.tag and _ref(git, transaction.tag) == transaction.tag_object:
         return True
     if transaction.new_commit != transaction.old_commit:
-        return git.head().commit == transaction.new_commit
+        return git.is_ancestor(transaction.new_commit, "HEAD")  # somebody may have gone on from there
     if transaction.tag:
         return False
     return all(_blob(git, path) == change.after for path, change in transaction.files.items())
 
 
-def _finish(git: GitRepository, transaction: Transaction) -> None:
+def _finish(git: GitRepository, transaction: Transaction, lock: int) -> None:
     head = git.head()
     missing = []
     if transaction.new_commit != transaction.old_commit and head.commit == transaction.old_commit:
@@ -166,9 +204,9 @@ def _finish(git: GitRepository, transaction: Transaction) -> None:
     if transaction.tag and transaction.tag_object and _ref(git, transaction.tag) is None:
         missing.append(RefChange(transaction.tag, transaction.tag_object, None))
     if missing:
-        update_refs(git, missing, f"modelver {transaction.operation}")
+        update_refs(git, missing, f"modelver {transaction.operation}", lock=lock)
     if git.head().commit == transaction.new_commit:  # else somebody has moved on, and the files are theirs
-        _update_index(git, transaction)
+        _update_index(git, transaction, lock)
 
 
 def _undo(git: GitRepository, transaction: Transaction) -> None:
@@ -205,15 +243,36 @@ def _read(journal: Path) -> Transaction | None:
         return None
     except ValueError:  # never made by `write_atomic`; whatever it was, it can't be followed
         return None
-    files = {path: Change(**change) for path, change in data.pop("files").items()}
-    return Transaction(**data, files=files)
+    try:
+        files = {path: Change(**change) for path, change in data.pop("files").items()}
+        return Transaction(**data, files=files)
+    except (AttributeError, KeyError, TypeError):  # nor what another modelver wrote in a form of its own
+        return None
+
+
+def _clear_scratch(git: GitRepository) -> None:
+    """Remove what a killed command left in the state folder; whoever holds the lock has nothing there yet."""
+    for entry in os.scandir(git.state_dir):
+        if _SCRATCH.fullmatch(entry.name):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                remove_file(Path(entry.path))
+
+
+def _clear_temporaries(git: GitRepository, transaction: Transaction) -> None:
+    """Remove the halves of files that `write_atomic` left when it was killed."""
+    for path in transaction.files:
+        target = git.root / path
+        for temporary in target.parent.glob(f".{target.name}.????????.tmp"):
+            remove_file(temporary)
 
 
 def _clear_stale_locks(git: GitRepository, transaction: Transaction) -> None:
     """Remove the lock files that a Git killed in the midst of this transaction left behind.
 
-    Only those that the transaction's own commands take, and only when no Git lives in this repository: a Git that
-    outlived its parent is waited for.
+    Only those that the transaction's own commands take, and only when no Git that may hold them lives in this
+    repository: such a one is waited for.
     """
     locks = [git.git_dir / "HEAD.lock", git.git_dir / "index.lock"]
     refs = [ref for ref in (transaction.branch, transaction.tag) if ref]
@@ -241,7 +300,7 @@ def _git_is_running(git: GitRepository) -> bool:
         if not entry.name.isdigit():
             continue
         try:
-            if (entry / "comm").read_text().strip() != "git":
+            if (entry / "comm").read_text().strip() != "git" or _only_reads((entry / "cmdline").read_bytes()):
                 continue
             cwd = os.path.realpath((entry / "cwd").readlink())
         except OSError:  # ended meanwhile, or another user's
@@ -249,3 +308,8 @@ def _git_is_running(git: GitRepository) -> bool:
         if any(cwd == home or cwd.startswith(home + os.sep) for home in homes):
             return True
     return False
+
+
+def _only_reads(command_line: bytes) -> bool:
+    words = os.fsdecode(command_line).split("\0")[1:]
+    return next((word in _READERS for word in words if not word.startswith("-")), False)

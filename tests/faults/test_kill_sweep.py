@@ -59,7 +59,7 @@ def _copy(root: Path, to: Path) -> Sandbox:
 
 
 def _point_numbers(total: int) -> list[int]:
-    return sorted(random.Random(20240611).sample(range(total), min(SAMPLE, total)))  # noqa: S311
+    return sorted(random.Random(20240611).sample(range(total), min(SAMPLE, total)))
 
 
 def test_sampled_points(world, tmp_path):

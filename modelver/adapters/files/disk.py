@@ -150,12 +150,15 @@ def open_regular(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def exclusive(path: Path, timeout: float) -> Iterator[None]:
+def exclusive(path: Path, timeout: float) -> Iterator[int]:
     """Hold a lock that the kernel frees when the process ends, however it ends.
 
     Args:
         path: the lock's file; made, and left there.
         timeout: seconds to wait for another process.
+
+    Returns:
+        The lock's descriptor. A child process that inherits it holds the lock too, until it ends.
 
     Raises:
         ExternalFailure: another process still holds it, or the folder can't be written.
@@ -175,7 +178,7 @@ def exclusive(path: Path, timeout: float) -> Iterator[None]:
                         f"another process has held {path} for over {timeout:g} s", hint="wait for it to end"
                     ) from None
                 time.sleep(0.05)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

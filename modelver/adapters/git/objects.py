@@ -10,9 +10,9 @@ from modelver.adapters.git.process import git_status, run_git
 from modelver.adapters.git.repository import GitRepository
 from modelver.errors import ExternalFailure, Refused
 
-# Refs and objects reach the disk before the command that depends on them goes on (Git leaves loose objects to the
-# kernel by default).
-_DURABLE = ("-c", "core.fsync=committed,loose-object")
+# Refs and objects reach the disk before the command that depends on them goes on (Git leaves loose objects, refs and
+# the index to the kernel by default).
+_DURABLE = ("-c", "core.fsync=committed,loose-object,reference,index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,15 @@ def write_tag(git: GitRepository, name: str, commit: str, message: str, *, sign:
     return run_git(git.root, [*_DURABLE, "mktag"], stdin=content.encode()).decode().strip()
 
 
-def update_refs(git: GitRepository, changes: Sequence[RefChange], reason: str) -> None:
+def update_refs(git: GitRepository, changes: Sequence[RefChange], reason: str, *, lock: int) -> None:
     """Move or create refs in one transaction, each with compare-and-swap.
+
+    Args:
+        git: the repository.
+        changes: what shall move.
+        reason: for the reflog.
+        lock: descriptor of modelver's lock. Git holds it as well, so that nobody looks for what was left behind while a
+            Git whose parent was killed still works.
 
     Raises:
         ExternalFailure: a ref is not what it was expected to be; then none has moved.
@@ -100,6 +107,7 @@ def update_refs(git: GitRepository, changes: Sequence[RefChange], reason: str) -
         git.root,
         [*_DURABLE, "update-ref", "--create-reflog", "-m", reason, "-z", "--stdin"],
         stdin=("\0".join(lines) + "\0").encode(),
+        inherit=(lock,),
     )
 
 
@@ -108,12 +116,12 @@ def delete_ref(git: GitRepository, ref: str, old: str) -> None:
     run_git(git.root, [*_DURABLE, "update-ref", "-d", ref, old])
 
 
-def set_index_entries(git: GitRepository, files: Mapping[str, str | None]) -> None:
-    """Make the user's index hold these blobs at these paths; every other entry stays as it is."""
-    run_git(git.root, ["update-index", "-z", "--index-info"], stdin=_index_info(files))
+def set_index_entries(git: GitRepository, files: Mapping[str, str | None], *, lock: int) -> None:
+    """Make the user's index hold these blobs at these paths; every other entry stays as it is. ``lock`` as above."""
+    run_git(git.root, [*_DURABLE, "update-index", "-z", "--index-info"], stdin=_index_info(files), inherit=(lock,))
     # Without its stat data `git status` would have to read the file to find it unchanged.
     present = [path for path, blob in files.items() if blob]
-    git_status(git.root, ["update-index", "-q", "--really-refresh", "--", *present])
+    git_status(git.root, ["update-index", "-q", "--really-refresh", "--", *present], inherit=(lock,))
 
 
 def _index_info(files: Mapping[str, str | None]) -> bytes:

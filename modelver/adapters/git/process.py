@@ -35,6 +35,8 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The process environment without what points Git elsewhere, in the C locale, never prompting."""
     env = {k: v for k, v in os.environ.items() if k not in _LOCAL_VARIABLES}
     env.update(LC_ALL="C", LANGUAGE="C", GIT_TERMINAL_PROMPT="0", GIT_NO_LAZY_FETCH="1")
+    # Asking for the status would otherwise rewrite the index in passing, and get in the way of the user's own Git.
+    env.update(GIT_OPTIONAL_LOCKS="0")
     env.update(extra or {})
     return env
 
@@ -47,19 +49,20 @@ def run_git(
     env: Mapping[str, str] | None = None,
     ok: Sequence[int] = (0,),
     timeout: float | None = None,
+    inherit: Sequence[int] = (),
 ) -> bytes:
-    """Run ``git ARGS`` in ``cwd`` and return its standard output.
+    """Run ``git ARGS`` in ``cwd`` and return its standard output; ``inherit`` are descriptors that Git keeps open.
 
     Raises:
         ExternalFailure: Git is missing, took longer than ``timeout`` seconds, or ended with a status not in ``ok``;
             the message holds Git's own last lines, without credentials.
     """
-    status, output, errors = git_status(cwd, args, stdin=stdin, env=env, timeout=timeout)
+    status, output, errors = git_status(cwd, args, stdin=stdin, env=env, timeout=timeout, inherit=inherit)
     if status not in ok:
         said = redact(errors.decode("utf-8", "replace")).strip()
         lines = [line for line in said.splitlines() if line.strip()][-3:]
         why = "; ".join(lines) or f"exit status {status}"
-        raise ExternalFailure(f"git {args[0]} failed: {why}")
+        raise ExternalFailure(f"git {_verb(args)} failed: {why}")
     return output
 
 
@@ -70,6 +73,7 @@ def git_status(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    inherit: Sequence[int] = (),
 ) -> tuple[int, bytes, bytes]:
     """As `run_git`, but returns exit status, standard output and standard error, whatever the status."""
     try:
@@ -80,13 +84,25 @@ def git_status(
             capture_output=True,
             env=clean_environment(env),
             timeout=timeout,
+            pass_fds=inherit,
             check=False,
         )
     except FileNotFoundError:
         raise ExternalFailure("git is not installed, or not on PATH", hint="https://git-scm.com/downloads") from None
     except subprocess.TimeoutExpired:
-        raise ExternalFailure(f"git {args[0]} gave no answer within {timeout:g} s") from None
+        raise ExternalFailure(f"git {_verb(args)} gave no answer within {timeout:g} s") from None
     return done.returncode, done.stdout, done.stderr
+
+
+def _verb(args: Sequence[str]) -> str:
+    """Git's subcommand, behind its global options."""
+    words = iter(args)
+    for word in words:
+        if word == "-c":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return args[0]
 
 
 def redact(text: str) -> str:

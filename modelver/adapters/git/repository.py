@@ -72,8 +72,18 @@ class GitRepository:
             if any("must be run in a work tree" in line for line in said):
                 raise Refused(f"{path} is a bare repository, and modelver needs a working tree", hint="git clone it")
             raise Refused(f"{path} is not in a Git repository", hint="modelver init")
-        top, git_dir, common = (Path(line) for line in os.fsdecode(output).splitlines())
+        lines = os.fsdecode(output).split("\n")[:-1]
+        if len(lines) != 3:
+            raise Refused(f"{path}: the name of a folder around it holds a line break", hint="give it another name")
+        top, git_dir, common = map(Path, lines)
         return cls(top, git_dir, common)
+
+    @classmethod
+    def main_of(cls, git: "GitRepository") -> "GitRepository | None":
+        """The main working tree of a repository that is known by a linked one; None where it has none."""
+        listed = os.fsdecode(run_git(git.root, ["worktree", "list", "--porcelain", "-z"])).split("\0")
+        root = Path(listed[0].removeprefix("worktree "))
+        return None if "bare" in listed[: listed.index("")] else cls(root, git.common_dir, git.common_dir)
 
     def run(
         self, *args: str, stdin: bytes | None = None, ok: Sequence[int] = (0,), timeout: float | None = None
@@ -112,6 +122,10 @@ class GitRepository:
             if (self.git_dir / name).exists():
                 return operation, mend
         return None
+
+    def is_ancestor(self, commit: str, of: str) -> bool:
+        """Whether ``of``, a commit or ``HEAD``, is ``commit`` or comes after it."""
+        return git_status(self.root, ["merge-base", "--is-ancestor", commit, of])[0] == 0
 
     def rev_parse(self, revision: str) -> str | None:
         """The commit that a revision names; None where it names none."""
