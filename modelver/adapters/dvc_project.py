@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,8 @@ def stale_stages(root: Path, targets: Sequence[str], *, allow_missing: bool) -> 
         targets: stages by name.
         allow_missing: data that is not on this machine is no change; then only hashes in Git are compared.
     """
-    with _repo(root) as repo:
+    # DVC finds stages by name, and calls paths, relative to the current folder.
+    with chdir(root), _repo(root) as repo:
         wanted: dict[str, Any] = {}
         for target in targets:
             for stage in repo.stage.collect(target, with_deps=True):
