@@ -16,18 +16,13 @@ from modelver.operations.snapshot import CommitSnapshot, Snapshot
 _ABSENT = object()
 
 
-def refuse_uncommitted(project: Project, facts: ModelFacts, written: Iterable[str]) -> None:
+def refuse_uncommitted(project: Project, facts: ModelFacts) -> None:
     """Raise Refused if code, params, data pointers, stages or the card of this model differ from HEAD.
 
     In files that models share (``dvc.yaml``, ``params.yaml``, ``dvc.lock``) only this model's entries count, so that
     work on another model does not stand in the way.
-
-    Args:
-        project: the repository.
-        facts: the model.
-        written: paths that the tag's own commit will hold.
     """
-    own = {*written, *facts.owned_paths()} - {DVC_LOCK}
+    own = {*facts.owned_paths()} - {DVC_LOCK}
     dirty = project.git.changed_paths(_depends_on(project, facts))
     head = project.git.head().commit
     old = CommitSnapshot(project.git, head) if head else None

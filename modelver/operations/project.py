@@ -98,7 +98,7 @@ class Project:
         return declared[0]
 
     def resolve(self, text: str | None, model: str | None = None) -> Resolved:
-        """What a ref names.
+        """What a ref names; a model's bare name is its latest version.
 
         Args:
             text: as the user wrote it; None for the working tree.
@@ -120,6 +120,8 @@ class Project:
         if by_tag is not None:
             return Resolved(ref, by_tag.model, by_tag.record.commit, by_tag)
         commit = self.git.rev_parse(ref.text)
+        if commit is None and ref.text in self.registry.models:
+            return self.resolve(f"{ref.text}@latest")
         if commit is None:
             names = [v.tag for v in self.registry.versions(default)]
             raise NotFound(f"{shown(ref.text)} is no version and no Git revision", hint=near(ref.text, names))

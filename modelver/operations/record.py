@@ -54,15 +54,24 @@ class RecordPlan:
         }
 
 
-def plan_record(project: Project, name: str, request: Request, *, now: datetime | None = None) -> RecordPlan:
+def plan_record(
+    project: Project, name: str, request: Request, *, facts: ModelFacts | None = None, now: datetime | None = None
+) -> RecordPlan:
     """Decide the version and compose the files; nothing is written.
+
+    Args:
+        project: the repository.
+        name: the model.
+        request: what the user asked for.
+        facts: the model's state, where the caller has read it already.
+        now: the current time, for tests.
 
     Raises:
         Refused: no version can be made of this state; the message says why.
         InvalidInput, NotFound: the model's files can't be read, or there is no such model.
     """
     refuse_incomplete_history(project, name)
-    facts = with_manifest(project, collect(project.worktree, name))
+    facts = with_manifest(project, facts or collect(project.worktree, name))
     base = base_of(project, name)
     bump, changed = compare_with(project, base, facts)
     choice = choose_version(

@@ -85,11 +85,11 @@ def _status(project: Project, name: str) -> ModelStatus:
     except ModelverError as error:
         obstacles.append(_obstacle(error))
     else:
-        if base is not None and level == "none":
-            return ModelStatus(name, facts.kind, last, None, level, changes, (), running)
         obstacles += _obstacles(project, facts)
+        if base is not None and level == "none":
+            return ModelStatus(name, facts.kind, last, None, level, changes, tuple(obstacles), running)
         try:
-            upcoming = str(plan_record(project, name, Request()).choice.version)
+            upcoming = str(plan_record(project, name, Request(), facts=facts).choice.version)
         except ModelverError as error:
             obstacles.append(_obstacle(error))
     return ModelStatus(name, facts.kind, last, upcoming, level, tuple(changes), tuple(obstacles), running)
@@ -100,7 +100,7 @@ def _obstacles(project: Project, facts: ModelFacts) -> list[Obstacle]:
         lambda: refuse_stale(project, facts),
         lambda: refuse_failed(facts),
         lambda: check_weights(project, facts),
-        lambda: refuse_uncommitted(project, facts, ()),
+        lambda: refuse_uncommitted(project, facts),
     ]
     found = []
     for check in checks:

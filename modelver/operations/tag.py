@@ -12,7 +12,7 @@ from modelver.core.plan import Choice, Request, tag_message
 from modelver.core.registry import ModelVersion
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.committed import refuse_uncommitted
-from modelver.operations.facts import ModelFacts
+from modelver.operations.facts import ModelFacts, collect
 from modelver.operations.project import Project
 from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history
 from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
@@ -94,6 +94,7 @@ def tag(
     project.require_dvc()
     _refuse_half_done(project)
     if repro and not dry_run:
+        refuse_uncommitted(project, collect(project.worktree, name))
         _bring_up_to_date(project, name, say)
     with locked(project.git) as lock:
         return _tag(project, name, request, message=message, sign=sign, dry_run=dry_run, say=say, lock=lock)
@@ -108,12 +109,14 @@ def _tag(
     head = git.head()
     if head.commit is None:
         raise Refused("there is no commit yet to tag", hint='git add -A && git commit -m "Start"')
-    plan = plan_record(project, name, request)
-    facts, choice = plan.facts, plan.choice
+    facts = collect(project.worktree, name)
+    # A stale pipeline comes first: what it would make is not known, so nothing else can be said of the version.
     refuse_stale(project, facts)
     refuse_failed(facts)
-    refuse_uncommitted(project, facts, plan.contents)
-    check_weights(project, facts, say)
+    refuse_uncommitted(project, facts)
+    plan = plan_record(project, name, request, facts=facts)
+    check_weights(project, plan.facts, say)
+    choice = plan.choice
     tag_name = version_tag(name, choice.version)
     _refuse_on_remote(project, name, tag_name, say)
     changes = _changes(project, plan, head.commit)
