@@ -1,18 +1,32 @@
-"""Checks and gates: what a number must reach before a version may be tagged.
+"""Checks and gates: what a number must reach before a version may be tagged or promoted.
 
-A gate is ``{metric: {min: x}}``, ``{max: x}`` or both, from ``params.yaml``. A metric that was not computed
-fails its gate: a gate that nobody could measure must not let a version through.
+A gate bounds one metric in ``params.yaml``: ``{metric: {min: x, max: x}}`` as such, ``{metric: {max_drop: x}}`` and
+``{min_gain: x}`` against a baseline version. A metric that was not computed fails its gate: a gate that nobody could
+measure must not let a version through.
+
+Bounds on the metric itself are judged by the validate stage and recorded. Those against a baseline are judged where
+the baseline is known, by ``tag``, ``check`` and ``promote``: a baseline moves when a tag is made, and a record that
+depended on it would be wrong the moment after.
 """
 
+import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
+from modelver.core.metrics import Direction, direction
+from modelver.core.printable import printable, shorten
+from modelver.core.refs import parse_ref
 from modelver.errors import InvalidInput
 
 DIGITS = 6
 """Significant digits that records keep: float32 arithmetic, which the numbers come from, holds 6 to 9."""
+
+LATEST = "latest"
+PREVIOUS = "previous"
+"""Baselines by role: the model's newest release; the version that the one being made follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +56,43 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The least and the greatest value that a metric may have, both inclusive; None is no bound."""
+    """What one metric, or each metric whose name matches (``slices.*.accuracy``), must reach.
+
+    Attributes:
+        metric: its flat name, or a pattern with ``*``.
+        min, max: the least and the greatest value, both inclusive; None is no bound.
+        max_drop: by how much it may be worse than the baseline's, in the metric's own unit; 0 or more.
+        min_gain: by how much it must be better; 0 or more.
+        direction: ``max`` where higher is better; None leaves it to the metric's name.
+        baseline: ``latest``, ``previous``, a version or ``NAME#ENV``.
+    """
 
     metric: str
     min: float | None = None
     max: float | None = None
+    max_drop: float | None = None
+    min_gain: float | None = None
+    direction: Direction | None = None
+    baseline: str = LATEST
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether a part of it is judged against a baseline."""
+        return self.max_drop is not None or self.min_gain is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a gate is judged against: the version's tag, and the metrics in its committed sidecar."""
+
+    tag: str
+    metrics: Mapping[str, float]
 
 
 def parse_gates(data: object, where: str) -> tuple[Gate, ...]:
-    """Gates from ``{metric: {min: number, max: number}}``, in the order of metric names; None is no gate.
+    """Gates from ``{metric: {min, max, max_drop, min_gain, direction, baseline}}``, in the order of metric names.
+
+    None is no gate.
 
     Raises:
         InvalidInput: not of that shape; the message starts with ``where`` and names the metric.
@@ -60,19 +102,46 @@ def parse_gates(data: object, where: str) -> tuple[Gate, ...]:
     if not isinstance(data, Mapping):
         raise InvalidInput(f"{where} must map a metric to its bounds", hint=_EXAMPLE)
     for metric in data:
-        if not isinstance(metric, str):
+        if not isinstance(metric, str) or not metric:
             raise InvalidInput(f"{where}: {metric!r} is no metric name", hint=_EXAMPLE)
     return tuple(_gate(metric, data[metric], f"{where}.{metric}") for metric in sorted(data))
 
 
+def merge_gates(general: Sequence[Gate], own: Sequence[Gate]) -> tuple[Gate, ...]:
+    """The gates of an environment for one model: its own gate on a metric takes the place of the general one."""
+    return tuple(sorted(({g.metric: g for g in general} | {g.metric: g for g in own}).values(), key=lambda g: g.metric))
+
+
 def judge_gates(gates: Sequence[Gate], metrics: Mapping[str, float]) -> tuple[Check, ...]:
-    """One check for each bound, named ``gate:METRIC`` (``gate:METRIC:max`` for the upper one of two)."""
+    """The bounds on metrics as such: ``gate:METRIC``, and ``gate:METRIC:max`` for the upper one of two."""
     checks: list[Check] = []
-    for gate in gates:
+    for gate, metric in _expanded(gates, metrics):
         bounds = [(kind, bound) for kind, bound in (("min", gate.min), ("max", gate.max)) if bound is not None]
         for number, (kind, bound) in enumerate(bounds):
-            name = f"gate:{gate.metric}" + (f":{kind}" if number else "")
-            checks.append(_judge(name, gate.metric, kind, bound, metrics))
+            name = f"gate:{metric}" + (f":{kind}" if number else "")
+            checks.append(_judge(name, metric, kind, bound, metrics))
+    return tuple(checks)
+
+
+def judge_against(
+    gates: Sequence[Gate], metrics: Mapping[str, float], baselines: Mapping[str, Baseline | None]
+) -> tuple[Check, ...]:
+    """The bounds against baselines: ``gate:METRIC:max_drop`` and ``gate:METRIC:min_gain``.
+
+    Args:
+        gates: those without such a bound are passed over.
+        metrics: of the version that is judged.
+        baselines: by the gates' ``baseline``; None where there is no such version yet, which passes: the first
+            version has nothing to fall behind.
+
+    Returns:
+        The checks; a message names the baseline's version and both figures.
+    """
+    checks: list[Check] = []
+    for gate, metric in _expanded(gates, metrics):
+        for kind, amount in (("max_drop", gate.max_drop), ("min_gain", gate.min_gain)):
+            if amount is not None:
+                checks.append(_compare(gate, metric, kind, amount, metrics, baselines.get(gate.baseline)))
     return tuple(checks)
 
 
@@ -83,40 +152,151 @@ def rounded(value: float | None, digits: int = DIGITS) -> float | None:
     return float(f"{value:.{digits}g}")
 
 
-_EXAMPLE = "write for example `gates: {accuracy: {min: 0.9}}`"
+_EXAMPLE = "write for example `gates: {accuracy: {min: 0.9, max_drop: 0.01}}`"
+_NUMBERS = ("min", "max", "max_drop", "min_gain")
+_MEND = "train a better model, or change the gate in params.yaml in a reviewed change"
 
 
 def _gate(metric: str, bounds: object, where: str) -> Gate:
-    if not isinstance(bounds, Mapping) or not bounds or not set(bounds) <= {"min", "max"}:
-        raise InvalidInput(f"{where} must hold `min`, `max` or both", hint=_EXAMPLE)
-    for key, value in bounds.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise InvalidInput(f"{where}.{key} must be a finite number, found {value!r}", hint=_EXAMPLE)
-    low, high = bounds.get("min"), bounds.get("max")
+    if not isinstance(bounds, Mapping) or not set(bounds) <= {*_NUMBERS, "direction", "baseline"}:
+        raise InvalidInput(f"{where} may hold {', '.join(_NUMBERS)}, direction and baseline", hint=_EXAMPLE)
+    numbers = {key: _number(bounds[key], f"{where}.{key}") for key in _NUMBERS if bounds.get(key) is not None}
+    if not numbers:
+        raise InvalidInput(f"{where} must hold at least one of {', '.join(_NUMBERS)}", hint=_EXAMPLE)
+    low, high = numbers.get("min"), numbers.get("max")
     if low is not None and high is not None and low > high:
         raise InvalidInput(f"{where}: min {low} is above max {high}, which no value can meet")
-    return Gate(metric, None if low is None else float(low), None if high is None else float(high))
+    way = bounds.get("direction")
+    if way not in (None, "max", "min"):
+        raise InvalidInput(f"{where}.direction is {way!r}", hint="write max where higher is better, min where lower is")
+    gate = Gate(metric, direction=way, baseline=_baseline(bounds.get("baseline"), f"{where}.baseline"), **numbers)
+    if gate.is_relative and way is None and direction(metric) is None:
+        raise InvalidInput(
+            f"{where}: whether more or less of {metric} is better does not follow from its name",
+            hint="add `direction: max` where higher is better, or `direction: min`",
+        )
+    return gate
+
+
+def _number(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
+        raise InvalidInput(f"{where} must be a finite number, found {value!r}", hint=_EXAMPLE)
+    if value < 0 and where.endswith((".max_drop", ".min_gain")):
+        raise InvalidInput(f"{where} must be 0 or more, found {value!r}", hint=_EXAMPLE)
+    return float(value)
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False
+
+
+def _baseline(value: object, where: str) -> str:
+    if value is None:
+        return LATEST
+    hint = "write latest, previous, a version such as v1.2.0, or #prod"
+    if not isinstance(value, str):
+        raise InvalidInput(f"{where} must be text, found {value!r}", hint=hint)
+    if value == PREVIOUS:
+        return value
+    try:
+        kind = parse_ref(f"m{value}" if value.startswith("#") else value).kind
+    except InvalidInput:
+        kind = "revision"
+    if kind == "revision":  # a branch moves with every commit, and a commit need not be a version
+        raise InvalidInput(f"{where} is {value!r}, which names no version", hint=hint)
+    return value
+
+
+def _expanded(gates: Sequence[Gate], metrics: Mapping[str, float]) -> list[tuple[Gate, str]]:
+    """Gates with the metrics they speak of; a pattern that matches none stands for itself, and fails."""
+    pairs: list[tuple[Gate, str]] = []
+    for gate in gates:
+        found = [m for m in sorted(metrics) if fnmatch.fnmatchcase(m, _pattern(gate.metric))]
+        pairs += [(gate, metric) for metric in (found if "*" in gate.metric else ()) or (gate.metric,)]
+    return pairs
+
+
+def _pattern(text: str) -> str:
+    return text.replace("[", "[[]").replace("?", "[?]")
+
+
+def _shown(metric: str) -> str:
+    return shorten(printable(metric), 80)
+
+
+def _missing(name: str, metric: str, bound: float, metrics: Mapping[str, float]) -> Check:
+    known = ", ".join(_shown(m) for m in sorted(metrics)[:12]) or "none"
+    return Check(
+        name,
+        False,
+        None,
+        bound,
+        f"{_shown(metric)} was not computed, so its gate fails",
+        hint=f"declare `data` with a target, or gate on a metric that there is: {known}",
+    )
 
 
 def _judge(name: str, metric: str, kind: str, bound: float, metrics: Mapping[str, float]) -> Check:
     value = metrics.get(metric)
     if value is None or math.isnan(value):
-        known = ", ".join(sorted(metrics)) or "none"
+        return _missing(name, metric, bound, metrics)
+    ok = value >= bound if kind == "min" else value <= bound
+    relation = ("at least" if ok else "below") if kind == "min" else ("at most" if ok else "above")
+    message = f"{_shown(metric)} {value:.{DIGITS}g} is {relation} {bound:.{DIGITS}g}"
+    return Check(name, ok, value, bound, message, hint="" if ok else _MEND)
+
+
+def _compare(
+    gate: Gate, metric: str, kind: str, amount: float, metrics: Mapping[str, float], baseline: Baseline | None
+) -> Check:
+    name = f"gate:{metric}:{kind}"
+    value = metrics.get(metric)
+    if value is None or not math.isfinite(value):
+        return _missing(name, metric, amount, metrics)
+    if baseline is None:
+        return Check(name, True, None, amount, f"{_shown(metric)} {value:.{DIGITS}g}: no {gate.baseline} version yet")
+    old = baseline.metrics.get(metric)
+    if old is None or not math.isfinite(old):
         return Check(
             name,
             False,
             None,
-            bound,
-            f"{metric} was not computed, so its gate fails",
-            hint=f"declare `data` with a target, or gate on a metric that there is: {known}",
+            amount,
+            f"{baseline.tag} has no {_shown(metric)} to compare with, so the gate fails",
+            hint="compare with a version that has it (`baseline:` of the gate), or leave the gate out this once",
         )
-    ok = value >= bound if kind == "min" else value <= bound
-    relation = ("at least" if ok else "below") if kind == "min" else ("at most" if ok else "above")
-    return Check(
-        name,
-        ok,
-        value,
-        bound,
-        f"{metric} {value:.{DIGITS}g} is {relation} {bound:.{DIGITS}g}",
-        hint="" if ok else "train a better model, or change the gate in params.yaml in a reviewed change",
+    way = gate.direction or direction(metric)
+    # In decimals, so that 0.97 after 0.98 is a drop of 0.01 and not of 0.010000000000000009.
+    gain = (Decimal(repr(value)) - Decimal(repr(old))) * (1 if way == "max" else -1)
+    change = -gain if kind == "max_drop" else gain
+    limit = Decimal(repr(amount))
+    ok = change <= limit if kind == "max_drop" else change >= limit
+    against = (
+        f"{baseline.tag} ({gate.baseline})"
+        if gate.baseline in (LATEST, PREVIOUS) or "#" in gate.baseline
+        else (baseline.tag)
     )
+    word = f"worse by {float(-gain):.{DIGITS}g}" if gain < 0 else f"better by {float(gain):.{DIGITS}g}"
+    wanted = f"allowed: {amount:.{DIGITS}g}" if kind == "max_drop" else f"wanted: at least {amount:.{DIGITS}g} better"
+    figures = f"{value:.{DIGITS}g} against {old:.{DIGITS}g} of {against}"
+    said = "the same" if gain == 0 else word
+    message = f"{_shown(metric)} {figures}: {said}, {wanted}"
+    return Check(name, ok, float(change), amount, message, hint="" if ok else _MEND)
+
+
+__all__ = [
+    "DIGITS",
+    "LATEST",
+    "PREVIOUS",
+    "Baseline",
+    "Check",
+    "Gate",
+    "judge_against",
+    "judge_gates",
+    "merge_gates",
+    "parse_gates",
+    "rounded",
+]

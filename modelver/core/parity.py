@@ -69,6 +69,9 @@ class Difference:
         rows_off: rows with a floating-point value outside its tolerance.
         label_agreement: share of rows whose integer, text or boolean outputs are equal, 0 to 1; None where
             there is no such output.
+        median_abs, p99_abs: as ``mean_abs``; the 99th percentile is interpolated linearly, as NumPy's default.
+        max_rel, mean_rel, median_rel, p99_rel: of ``|actual - expected| / |expected|``, without unit, over the values
+            whose expected one is finite and not 0, where there is no such ratio.
     """
 
     max_abs: float | None
@@ -76,6 +79,12 @@ class Difference:
     rows: int
     rows_off: int
     label_agreement: float | None
+    median_abs: float | None = None
+    p99_abs: float | None = None
+    max_rel: float | None = None
+    mean_rel: float | None = None
+    median_rel: float | None = None
+    p99_rel: float | None = None
 
     @property
     def share_rows_off(self) -> float:
@@ -86,13 +95,15 @@ class Difference:
         """The record in ``validation.json``."""
         data = asdict(self)
         return {
-            "max_abs": rounded(data["max_abs"]),
-            "mean_abs": rounded(data["mean_abs"]),
+            **{name: rounded(data[name]) for name in _ERRORS},
             "rows": self.rows,
             "rows_off": self.rows_off,
             "share_rows_off": rounded(self.share_rows_off),
             "label_agreement": rounded(data["label_agreement"]),
         }
+
+
+_ERRORS = ("max_abs", "mean_abs", "median_abs", "p99_abs", "max_rel", "mean_rel", "median_rel", "p99_rel")
 
 
 def parse_limits(data: object, where: str) -> Limits:

@@ -35,6 +35,7 @@ def difference(
     differs = np.zeros(rows, dtype=bool)
     has_labels = False
     distances: list[Array] = []
+    wanted: list[Array] = []
     for name, want in expected.items():
         got = actual.get(name)
         if got is not None and not isinstance(got, np.ndarray):
@@ -50,11 +51,18 @@ def difference(
         if number:
             distance, wrong = _distance(want, got, limits)
             distances.append(distance.ravel())
+            wanted.append(np.abs(want.astype(np.float64)).ravel())
             off |= _by_row(wrong, rows)
         else:
             differs |= _by_row(np.asarray(np.not_equal(want, got), dtype=bool), rows)
     differs &= ~_ties(expected, rows, limits)
-    return _summary(distances, rows, int(off.sum()), 1.0 - float(differs.mean()) if has_labels and rows else None)
+    agreement = 1.0 - float(differs.mean()) if has_labels and rows else None
+    return Difference(
+        rows=rows,
+        rows_off=int(off.sum()),
+        label_agreement=agreement,
+        **_errors(distances, wanted),
+    )
 
 
 def _ties(expected: "Mapping[str, Array]", rows: int, limits: Limits) -> "Array":
@@ -92,15 +100,22 @@ def _by_row(wrong: "Array", rows: int) -> "Array":
     return np.full(rows, bool(wrong.any()))
 
 
-def _summary(distances: "list[Array]", rows: int, off: int, agreement: float | None) -> Difference:
+def _errors(distances: "list[Array]", wanted: "list[Array]") -> dict[str, float | None]:
+    """Maximum, mean, median and 99th percentile of absolute and relative errors, over all values of all outputs."""
     import numpy as np
 
-    values = np.concatenate(distances) if distances else np.zeros(0)
-    values = values[np.isfinite(values)]
-    return Difference(
-        max_abs=float(values.max()) if values.size else None,
-        mean_abs=float(values.mean()) if values.size else None,
-        rows=rows,
-        rows_off=off,
-        label_agreement=agreement,
-    )
+    absolute = np.concatenate(distances) if distances else np.zeros(0)
+    expected = np.concatenate(wanted) if wanted else np.zeros(0)
+    known = np.isfinite(absolute)
+    divisible = known & np.isfinite(expected) & (expected > 0)
+    found: dict[str, float | None] = {}
+    with np.errstate(over="ignore"):
+        relative = absolute[divisible] / expected[divisible]
+    for suffix, values in (("abs", absolute[known]), ("rel", relative[np.isfinite(relative)])):
+        found |= {
+            f"max_{suffix}": float(values.max()) if values.size else None,
+            f"mean_{suffix}": float(values.mean()) if values.size else None,
+            f"median_{suffix}": float(np.median(values)) if values.size else None,
+            f"p99_{suffix}": float(np.percentile(values, 99)) if values.size else None,
+        }
+    return found

@@ -118,3 +118,16 @@ def test_a_nan_or_another_shape_is_off():
 def test_what_is_no_tensor_is_named():
     with pytest.raises(InvalidInput, match="'p' is a list"):
         compare.difference({"p": np.zeros(2, np.float32)}, {"p": [{0: 1.0}, {0: 1.0}]}, 2)
+
+
+def test_the_distribution_of_errors_over_all_outputs():
+    # absolute errors 0, 1, 2, 3 and 4; relative 0.5, 0.5, 0.3 and 0.1 of 2, 4, 10 and 40, and none of the 0
+    expected = {"a": np.array([0.0, 2.0, 4.0]), "b": np.array([10.0, 40.0, 7.0])}
+    actual = {"a": np.array([0.0, 3.0, 6.0]), "b": np.array([13.0, 44.0, 7.0])}
+    found = compare.difference(expected, actual, 3)
+    assert (found.max_abs, found.mean_abs, found.median_abs) == (4.0, 10 / 6, 1.5)
+    assert found.p99_abs == pytest.approx(3 + 0.95)  # position 0.99 * 5 = 4.95 among the sorted 0 0 1 2 3 4
+    assert (found.max_rel, found.median_rel) == (0.5, 0.3)
+    assert found.mean_rel == pytest.approx((0.5 + 0.5 + 0.3 + 0.1 + 0) / 5)
+    assert found.p99_rel == pytest.approx(0.5)
+    assert {"median_abs", "p99_abs", "max_rel", "mean_rel", "median_rel", "p99_rel"} <= set(found.to_dict())
