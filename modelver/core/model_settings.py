@@ -4,36 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelver.core.export_options import ExportOptions, parse_export
 from modelver.core.gates import Gate, parse_gates
 from modelver.core.manifest import check_relative_path
 from modelver.core.names import check_model_name
 from modelver.core.parity import Limits, parse_limits
 from modelver.errors import InvalidInput
 
-DEFAULT_OPSET = 17
-"""The main opset that exports aim at: every onnxruntime since 1.12 takes it."""
-
-DEFAULT_IR = 10
-"""ONNX's IR version: the newest that the oldest supported onnxruntime (1.20, which takes opset 21) reads."""
-
 TASKS = ("classification", "regression", "outlier", "none")
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What a user may choose about an export.
-
-    Attributes:
-        opset: main opset to aim at; a converter may stamp a lower one.
-        ir_version: IR version to write.
-        rows: real rows recorded as test data; None lets the exporter choose by kind of model.
-        dtype: element type of floating-point inputs, ``float32`` or ``float64``; None lets the exporter choose.
-    """
-
-    opset: int = DEFAULT_OPSET
-    ir_version: int = DEFAULT_IR
-    rows: int | None = None
-    dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +60,7 @@ def parse_settings(model: str, data: Mapping[str, Any]) -> ModelSettings:
         task=task,
         gates=parse_gates(data.get("gates"), f"{where}.gates"),
         parity=parse_limits(data.get("parity"), f"{where}.parity"),
-        export=_export(data.get("export"), f"{where}.export"),
+        export=parse_export(data.get("export"), f"{where}.export"),
     )
 
 
@@ -112,30 +90,4 @@ def _text(data: Mapping[str, Any], key: str, where: str) -> str | None:
         return None
     if not isinstance(value, str) or not value:
         raise InvalidInput(f"{where}.{key} must be text, found {value!r}", hint="put it in quotes")
-    return value
-
-
-def _export(data: object, where: str) -> ExportOptions:
-    if data is None:
-        return ExportOptions()
-    known = list(ExportOptions.__dataclass_fields__)
-    if not isinstance(data, Mapping) or not set(data) <= set(known):
-        raise InvalidInput(f"{where} may hold only {', '.join(known)}")
-    dtype = _text(data, "dtype", where)
-    if dtype not in (None, "float32", "float64"):
-        raise InvalidInput(f"{where}.dtype is {dtype!r}", hint="use float32 or float64, or leave it out")
-    return ExportOptions(
-        opset=_whole(data, "opset", where, 9, 99) or DEFAULT_OPSET,
-        ir_version=_whole(data, "ir_version", where, 4, 99) or DEFAULT_IR,
-        rows=_whole(data, "rows", where, 1, 100_000),
-        dtype=dtype,
-    )
-
-
-def _whole(data: Mapping[str, Any], key: str, where: str, low: int, high: int) -> int | None:
-    value = data.get(key)
-    if value is None:
-        return None
-    if type(value) is not int or not low <= value <= high:
-        raise InvalidInput(f"{where}.{key} must be a whole number from {low} to {high}, found {value!r}")
     return value

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelver.core.model_settings import ExportOptions
+from modelver.core.export_options import ExportOptions
 from modelver.exporters import plugins
 from modelver.formats.dataset import Dataset
 

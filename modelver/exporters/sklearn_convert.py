@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelver.core.model_settings import ExportOptions
+from modelver.core.export_options import DEFAULT_OPSET, ExportOptions
 from modelver.errors import InvalidInput
 from modelver.exporters import sklearn_inspect as inspect
 
@@ -82,7 +82,7 @@ def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options:
                 source,
                 name=name,  # skl2onnx's default is a random UUID
                 initial_types=[(item.name, _type(item, double)) for item in inputs],
-                target_opset={"": options.opset, "ai.onnx.ml": ML_OPSET},
+                target_opset={"": options.opset or DEFAULT_OPSET, "ai.onnx.ml": ML_OPSET},
                 options=_options(model),
                 custom_shape_calculators=shapes,
                 custom_conversion_functions=converters,

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelver.core.export_options import ExportOptions, InputSpec, parse_export
 from modelver.core.gates import Gate
-from modelver.core.model_settings import ExportOptions, parse_settings
+from modelver.core.model_settings import parse_settings
 from modelver.core.parity import Limits
 from modelver.errors import InvalidInput
 
@@ -48,6 +49,20 @@ def test_a_full_entry():
         ({"export": {"opset": True}}, "export.opset"),
         ({"export": {"rows": 0}}, "export.rows"),
         ({"export": {"dtype": "float8"}}, "export.dtype"),
+        ({"export": {"builder": "module"}}, "export.builder"),
+        ({"export": {"builder": "os:system('x')"}}, "export.builder"),
+        ({"export": {"inputs": {"x": [1]}}}, "export.inputs"),
+        ({"export": {"inputs": [{"name": "x"}]}}, "export.inputs"),
+        ({"export": {"inputs": [{"name": "x y", "shape": [1]}]}}, "export.inputs"),
+        ({"export": {"inputs": [{"name": "x", "shape": ["N", 0]}]}}, "export.inputs"),
+        ({"export": {"inputs": [{"name": "x", "shape": ["N", True]}]}}, "export.inputs"),
+        ({"export": {"inputs": [{"name": "x", "shape": ["a-b"]}]}}, "export.inputs"),
+        ({"export": {"inputs": [{"name": "x", "shape": ["N"], "dtype": "float8"}]}}, "export.inputs"),
+        ({"export": {"inputs": [{"name": "x", "shape": ["N"]}] * 2}}, "export.inputs"),
+        ({"export": {"outputs": ["a", "a"]}}, "export.outputs"),
+        ({"export": {"labels": ["a", False]}}, "export.labels"),
+        ({"export": {"labels": ["a", "a"]}}, "export.labels"),
+        ({"export": {"labels": [["a"]]}}, "export.labels"),
         ({"gates": {"a": 1}}, "gates.a"),
         ({"parity": {"a": 1}}, "parity"),
     ],
@@ -75,6 +90,29 @@ JSON = st.recursive(
     max_leaves=5,
 )
 KEYS = st.sampled_from(["source", "framework", "data", "target", "task", "gates", "parity", "export"])
+
+
+def test_inputs_outputs_and_labels():
+    found = parse_export(
+        {
+            "builder": "src.nets:build",
+            "inputs": [{"name": "image", "shape": ["N", 1, 8, 8]}, {"name": "ids", "shape": ["N"], "dtype": "int64"}],
+            "outputs": ["logits"],
+            "labels": ["no", "yes"],
+        },
+        "here",
+    )
+    assert found.inputs == (InputSpec("image", ("N", 1, 8, 8), "float32"), InputSpec("ids", ("N",), "int64"))
+    assert (found.builder, found.outputs, found.labels) == ("src.nets:build", ("logits",), ("no", "yes"))
+
+
+EXPORT = st.sampled_from(["opset", "ir_version", "rows", "dtype", "builder", "inputs", "outputs", "labels"])
+
+
+@given(st.dictionaries(EXPORT, JSON, max_size=4))
+def test_any_export_options_are_understood_or_refused(options):
+    with contextlib.suppress(InvalidInput):
+        parse_export(options, "here")
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=4))
