@@ -31,8 +31,10 @@ def init(
     from modelver.operations.init import init as init_
 
     done = init_(Path.cwd(), remote=remote, ci=ci, dry_run=dry_run)
+    if dry_run and done:
+        out("would do:")
     for line in done:
-        out(("would have " if dry_run else "") + line)
+        out(("  " if dry_run else "") + line)
     if not done:
         out("everything is in place")
     elif not dry_run:

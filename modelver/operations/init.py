@@ -38,7 +38,7 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
     root = git.root if git else path
     workflow = plan_workflow(root, ci) if ci else None  # first: it may refuse
     if not (root / ".dvc").is_dir():
-        done.append("initialised DVC")
+        done.append("DVC: initialised")
         if not dry_run:
             dvc_project.init(root)
     _write(root, ".gitattributes", starter.merged_attributes(_text(root / ".gitattributes")).encode(), done, dry_run)
@@ -48,7 +48,7 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
         _write(root, PARAMS, yaml.edit(root / PARAMS, _ensure_models), done, dry_run)
     _write(root, DVC_YAML, yaml.edit(root / DVC_YAML, starter.ensure_stages), done, dry_run)
     if remote:
-        done.append(f"DVC's default remote is {remote}")
+        done.append(f"DVC's default remote: {remote}")
         if not dry_run:
             dvc_project.add_default_remote(path, remote)
     if workflow:
@@ -58,7 +58,7 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
     if git:
         for action in hooks.install(git, dry_run=dry_run):
             if action.state != "current":
-                done.append(f"{action.state} the hook {action.hook}" + (f": {action.note}" if action.note else ""))
+                done.append(f"hook {action.hook}: {action.state}" + (f" ({action.note})" if action.note else ""))
     return done
 
 
@@ -68,7 +68,7 @@ def _git(path: Path, done: list[str], dry_run: bool) -> GitRepository | None:
     except Refused as refusal:
         if refusal.hint != "modelver init":
             raise
-    done.append("initialised Git")
+    done.append("Git: initialised")
     if dry_run:
         return None
     run_git(path, ["init", "--quiet"])
@@ -88,7 +88,7 @@ def _write(root: Path, name: str, data: bytes, done: list[str], dry_run: bool) -
     old = target.read_bytes() if target.exists() else None
     if data == old:
         return
-    done.append(f"{'wrote' if old is None else 'extended'} {name}")
+    done.append(f"{name}: {'written' if old is None else 'extended'}")
     if not dry_run:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(target, data)
