@@ -7,11 +7,12 @@ from importlib import resources
 from pathlib import Path
 
 from modelver.adapters import dvc_project
+from modelver.adapters.dvc import DvcCache
 from modelver.core.names import version_tag
 from modelver.core.plan import Request
 from modelver.core.versions import Version
-from modelver.errors import InvalidInput, Refused
-from modelver.operations.facts import collect, model_names, read_sidecar
+from modelver.errors import CheckFailed, InvalidInput, Refused
+from modelver.operations.facts import ModelFacts, collect, model_names, read_sidecar
 from modelver.operations.project import Project
 from modelver.operations.record import base_of, compare_with
 from modelver.operations.snapshot import CommitSnapshot
@@ -103,16 +104,14 @@ def tag_recorded(
 
     Raises:
         Refused: a sidecar is not what recording gives, or a precondition of `tag` does not hold.
-        CheckFailed: weights are damaged.
-        ExternalFailure: Git or DVC failed, or the weights are not on DVC's remote.
+        CheckFailed: weights are damaged, or not on DVC's remote.
+        ExternalFailure: Git or DVC failed.
     """
     project.require_dvc()
     names = [project.pick_model(name)] if name else model_names(project.worktree)
     requests = {model: request for model in names if (request := _request(project, model)) is not None}
     if fetch and requests:
-        paths = [collect(project.worktree, model).path for model in requests]
-        say(f"fetching {', '.join(paths)}")
-        dvc_project.fetch(project.root, paths)
+        _fetch(project, [collect(project.worktree, model) for model in requests], say)
     planned = []
     for model, request in requests.items():
         result = tag(project, model, request, sign=sign, dry_run=True, say=say)
@@ -125,6 +124,24 @@ def tag_recorded(
     if dry_run:
         return planned
     return [tag(Project.open(project.root), model, request, sign=sign) for model, request in requests.items()]
+
+
+def _fetch(project: Project, models: list[ModelFacts], say: Say) -> None:
+    """Bring weights into DVC's cache. `dvc fetch` ends with 0 though objects are missing, so the cache is looked at."""
+    paths = [facts.path for facts in models]
+    say(f"fetching {', '.join(paths)}")
+    dvc_project.fetch(project.root, paths)
+    cache = DvcCache.find(project.root)
+    for facts in models:
+        wanted = [] if facts.weights is None else [facts.weights.md5]
+        if facts.weights is not None and facts.weights.is_dir:
+            wanted += [entry.md5 for entry in facts.files or ()]
+        missing = [md5 for md5 in wanted if not cache.has(md5)]
+        if missing:
+            raise CheckFailed(
+                f"the weights of {facts.name} are not on DVC's remote: {len(missing)} of {len(wanted)} objects are missing",
+                hint=f"dvc push {facts.path}   (where they were recorded)",
+            )
 
 
 def _request(project: Project, model: str) -> Request | None:
