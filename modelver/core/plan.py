@@ -1,5 +1,6 @@
 """Which version a model's state becomes, and what stands against it. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -135,7 +136,14 @@ def _refuse_taken(model: str, version: Version, taken: set[Version]) -> None:
 
 
 def tag_message(
-    *, model: str, choice: Choice, note: str, sidecar_sha256: str, weights_sha256: str, forced_new: bool
+    *,
+    model: str,
+    choice: Choice,
+    note: str,
+    sidecar_sha256: str,
+    weights_sha256: str,
+    forced_new: bool,
+    gates: Sequence[str] = (),
 ) -> str:
     """The message of a version's tag: subject, body, and Git trailers.
 
@@ -146,6 +154,7 @@ def tag_message(
         sidecar_sha256: digest of the sidecar's bytes.
         weights_sha256: digest of the weights, as the sidecar has it.
         forced_new: whether the version was made although the weights did not change.
+        gates: what each gate against a baseline compared with what; the baseline moves, so no file records it.
     """
     paragraphs = [f"{model} {choice.version}"]
     if note.strip():
@@ -164,6 +173,7 @@ def tag_message(
         trailers.append(f"Modelver-Override: {_line(choice.overridden)}")
     if forced_new:
         trailers.append("Modelver-Forced: new version of unchanged weights")
+    trailers += [f"Modelver-Gate: {_line(gate)}" for gate in gates]
     return "\n\n".join([*paragraphs, "\n".join(trailers)]) + "\n"
 
 

@@ -13,12 +13,14 @@ from typing import Any
 from modelver.adapters import yaml
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core.bump import Bump
+from modelver.core.gates import Check
 from modelver.core.names import version_tag
 from modelver.core.plan import Request, choose_version
 from modelver.core.registry import ModelVersion
 from modelver.core.versions import Version, parse_requested
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError, Refused
 from modelver.operations.facts import ModelFacts, build_sidecar, mend_weights, read_sidecar
+from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
 from modelver.operations.record import base_of, compare_with, refuse_incomplete_history
 from modelver.operations.snapshot import CommitSnapshot, Snapshot
@@ -140,7 +142,7 @@ class Gate:
             ("sidecar", self._sidecar),
             ("manifests", _manifests),
             ("pipeline", self._pipeline),
-            ("validation", _validation),
+            ("validation", self._validation),
             ("version", self._version),
         ]
         for name, check in checks:
@@ -216,6 +218,18 @@ class Gate:
             return
         found.add("pipeline", True, "every stage is current")
 
+    def _validation(self, facts: ModelFacts, found: Judgement) -> None:
+        """Passed, with its gates; those against a baseline only where a new version is proposed."""
+        refuse_failed(facts)
+        if facts.validation is None:
+            return
+        checks: tuple[Check, ...] = ()
+        if found.base is None or found.version != str(found.base.version):
+            checks = refuse_behind(self.project, facts, found.base.tag if found.base else None)
+        count = len(facts.validation.get("checks") or []) + len(checks)
+        found.add("validation", True, f"{count} checks and gates passed")
+        found.notes += [check.message for check in checks]
+
     def _version(self, facts: ModelFacts, found: Judgement) -> None:
         """Free, newer than the one before, and a large enough step from it."""
         if found.version is None or found.bump is None:
@@ -273,13 +287,6 @@ def _manifests(facts: ModelFacts, found: Judgement) -> None:
         )  # fmt: skip
     else:
         found.add("manifests", True, f"{len(facts.files)} files are those of {facts.weights.pointer}")
-
-
-def _validation(facts: ModelFacts, found: Judgement) -> None:
-    """Passed, with its gates."""
-    refuse_failed(facts)
-    if facts.validation is not None:
-        found.add("validation", True, f"{len(facts.validation.get('checks') or [])} checks and gates passed")
 
 
 def _differing(recorded: dict[str, Any], expected: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from modelver.errors import ModelverError
 from modelver.operations import facts as facts_
 from modelver.operations.committed import refuse_uncommitted
 from modelver.operations.facts import ModelFacts, collect, model_names
+from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
 from modelver.operations.record import base_of, compare_with, plan_record, with_manifest
 from modelver.operations.tag import refuse_failed, refuse_stale
@@ -85,7 +86,7 @@ def _status(project: Project, name: str) -> ModelStatus:
     except ModelverError as error:
         obstacles.append(_obstacle(error))
     else:
-        obstacles += _obstacles(project, facts)
+        obstacles += _obstacles(project, facts, base.tag if base else None)
         if base is not None and level == "none":
             return ModelStatus(name, facts.kind, last, None, level, changes, tuple(obstacles), running)
         try:
@@ -95,10 +96,11 @@ def _status(project: Project, name: str) -> ModelStatus:
     return ModelStatus(name, facts.kind, last, upcoming, level, tuple(changes), tuple(obstacles), running)
 
 
-def _obstacles(project: Project, facts: ModelFacts) -> list[Obstacle]:
+def _obstacles(project: Project, facts: ModelFacts, previous: str | None) -> list[Obstacle]:
     checks: list[Callable[[], None]] = [
         lambda: refuse_stale(project, facts),
         lambda: refuse_failed(facts),
+        lambda: _refuse_behind(project, facts, previous),
         lambda: check_weights(project, facts),
         lambda: refuse_uncommitted(project, facts),
     ]
@@ -109,6 +111,11 @@ def _obstacles(project: Project, facts: ModelFacts) -> list[Obstacle]:
         except ModelverError as error:
             found.append(_obstacle(error))
     return found
+
+
+def _refuse_behind(project: Project, facts: ModelFacts, previous: str | None) -> None:
+    if facts.validation is not None or facts.kind != "pipeline":  # without a validation, that is the obstacle
+        refuse_behind(project, facts, previous)
 
 
 def _obstacle(error: ModelverError) -> Obstacle:

@@ -13,6 +13,7 @@ from modelver.core.registry import ModelVersion
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.committed import refuse_uncommitted
 from modelver.operations.facts import ModelFacts, collect
+from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
 from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history
 from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
@@ -115,6 +116,7 @@ def _tag(
     refuse_failed(facts)
     refuse_uncommitted(project, facts)
     plan = plan_record(project, name, request, facts=facts)
+    gates = refuse_behind(project, facts, plan.base.tag if plan.base else None)
     check_weights(project, plan.facts, say)
     choice = plan.choice
     tag_name = version_tag(name, choice.version)
@@ -139,6 +141,7 @@ def _tag(
         sidecar_sha256=hashlib.sha256(plan.sidecar_bytes).hexdigest(),
         weights_sha256=plan.sidecar["weights"]["sha256"],
         forced_new=request.force_new,
+        gates=[check.message for check in gates],
     )
     signed = sign or (git.config("tag.gpgSign") or "").lower() in ("true", "yes", "on", "1")
     tag_object = write_tag(git, tag_name, commit, text, sign=signed)

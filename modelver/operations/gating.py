@@ -1,0 +1,168 @@
+"""Gates against a baseline, and the gates of an environment: judged where tags are known, never recorded in a file.
+
+What was compared with what goes into the message of the tag that the verdict let through.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from modelver.core.gates import PREVIOUS, Baseline, Check, Gate, judge_against, judge_gates, merge_gates, parse_gates
+from modelver.core.layout import PARAMS
+from modelver.core.sidecar import flatten
+from modelver.errors import CheckFailed, InvalidInput, NotFound
+from modelver.operations.facts import ModelFacts, model_settings, modelver_params, read_sidecar
+from modelver.operations.project import Project
+from modelver.operations.snapshot import CommitSnapshot, Snapshot
+
+
+def model_gates(settings: Mapping[str, Any], name: str) -> tuple[Gate, ...]:
+    """The gates of a model's entry in ``params.yaml``, which hold for every version.
+
+    Raises:
+        InvalidInput: they are malformed; the message names the field.
+    """
+    return parse_gates(settings.get("gates"), f"{PARAMS}, modelver.models.{name}.gates")
+
+
+def environment_gates(snapshot: Snapshot, name: str, environment: str) -> tuple[Gate, ...]:
+    """What a version of a model must reach to run in an environment, beyond the model's own gates.
+
+    ``modelver.environments.ENV.gates`` hold for all models; a gate on the same metric under
+    ``modelver.models.NAME.environments.ENV.gates`` takes its place.
+
+    Raises:
+        InvalidInput: a section is malformed; the message names it.
+    """
+    general = _section(modelver_params(snapshot), f"{PARAMS}, modelver", environment)
+    own = _section(model_settings(snapshot, name), f"{PARAMS}, modelver.models.{name}", environment)
+    return merge_gates(general, own)
+
+
+def checks_against(
+    project: Project, name: str, gates: Sequence[Gate], metrics: Mapping[str, float], previous: str | None
+) -> tuple[Check, ...]:
+    """The verdicts of ``gates`` that speak of a baseline.
+
+    Args:
+        project: the repository.
+        name: the model, where a baseline names none.
+        gates: those without a baseline are passed over.
+        metrics: flat, of the version that is judged.
+        previous: the tag of the version that it follows; None for the first.
+
+    Raises:
+        NotFound: a gate names a version that does not exist.
+        InvalidInput: a baseline's sidecar can't be read.
+    """
+    wanted = {gate.baseline for gate in gates if gate.is_relative}
+    baselines = {text: _baseline(project, name, text, previous) for text in sorted(wanted)}
+    return judge_against(gates, metrics, baselines)
+
+
+def refuse_behind(project: Project, facts: ModelFacts, previous: str | None) -> tuple[Check, ...]:
+    """Raise CheckFailed if the model's metrics fall short of a baseline; the verdicts otherwise.
+
+    Raises:
+        CheckFailed: a gate says no.
+        InvalidInput, NotFound: as `checks_against`.
+    """
+    gates = model_gates(facts.settings, facts.name)
+    checks = checks_against(project, facts.name, gates, _metrics(facts.validation), previous)
+    _refuse(checks, f"{facts.name} does not pass its gates")
+    return checks
+
+
+def environment_checks(
+    project: Project, name: str, environment: str, sidecar: Mapping[str, Any], settings: Snapshot | None = None
+) -> tuple[Check, ...]:
+    """Judge a recorded version for an environment; ``latest`` and ``previous`` mean what they mean for a tag.
+
+    Args:
+        project: the repository.
+        name: the model.
+        environment: where it is to run.
+        sidecar: of the version that is judged.
+        settings: the files whose ``params.yaml`` counts; None for the working tree.
+    """
+    gates = environment_gates(settings or project.worktree, name, environment)
+    metrics = flatten(sidecar.get("metrics") or {})
+    before = sidecar.get("previous")
+    previous = f"{name}@{before}" if before else None
+    return (*judge_gates(gates, metrics), *checks_against(project, name, gates, metrics, previous))
+
+
+def refuse_for_environment(
+    project: Project, name: str, environment: str, sidecar: Mapping[str, Any], settings: Snapshot | None = None
+) -> tuple[Check, ...]:
+    """Raise CheckFailed if a recorded version does not pass an environment's gates; the verdicts otherwise.
+
+    Raises:
+        CheckFailed: a gate says no.
+        InvalidInput, NotFound: as `environment_gates` and `checks_against`.
+    """
+    checks = environment_checks(project, name, environment, sidecar, settings)
+    _refuse(checks, f"{name} {sidecar.get('version')} does not pass the gates of {environment}")
+    return checks
+
+
+def _refuse(checks: Sequence[Check], what: str) -> None:
+    failed = [check for check in checks if not check.ok]
+    if failed:
+        more = f" (and {len(failed) - 3} more)" if len(failed) > 3 else ""
+        said = "; ".join(f"{check.name}: {check.message}" for check in failed[:3])
+        raise CheckFailed(f"{what}: {said}{more}", hint=failed[0].hint)
+
+
+def _section(holder: Mapping[str, Any], where: str, environment: str) -> tuple[Gate, ...]:
+    place = f"{where}.environments"
+    environments = holder.get("environments") or {}
+    if not isinstance(environments, Mapping):
+        # a list declares the names of environments and says nothing of gates
+        if isinstance(environments, list):
+            return ()
+        raise InvalidInput(f"{place} must map an environment to its settings", hint=_EXAMPLE)
+    entry = environments.get(environment) or {}
+    if not isinstance(entry, Mapping):
+        raise InvalidInput(f"{place}.{environment} must be a mapping", hint=_EXAMPLE)
+    return parse_gates(entry.get("gates"), f"{place}.{environment}.gates")
+
+
+def _baseline(project: Project, name: str, text: str, previous: str | None) -> Baseline | None:
+    if text == PREVIOUS:
+        if previous is None:
+            return None
+        ref = previous
+    else:
+        ref = f"{name}{text}" if text.startswith("#") else text
+    if "#" in ref:
+        model, _, environment = ref.partition("#")
+        version = project.registry.environment(model, environment)
+        if version is None:  # an environment that runs nothing yet can't be fallen behind of
+            return None
+    elif ref == "latest" and project.registry.latest(name) is None:
+        return None
+    else:
+        version = project.resolve(ref, name).version
+        if version is None:
+            raise NotFound(f"the gates' baseline {text} is no version of {name}", hint=f"modelver list {name}")
+    sidecar = read_sidecar(CommitSnapshot(project.git, version.record.commit), version.model, label=f"{version.tag}:")
+    return Baseline(version.tag, flatten((sidecar or {}).get("metrics") or {}))
+
+
+def _metrics(validation: Mapping[str, Any] | None) -> dict[str, float]:
+    metrics = (validation or {}).get("metrics") or {}
+    if not isinstance(metrics, Mapping):
+        raise InvalidInput("validation.json: metrics: expected an object", hint="dvc repro")
+    return flatten(metrics)
+
+
+_EXAMPLE = "write for example `environments: {prod: {gates: {accuracy: {min: 0.9}}}}`"
+
+__all__ = [
+    "checks_against",
+    "environment_checks",
+    "environment_gates",
+    "model_gates",
+    "refuse_behind",
+    "refuse_for_environment",
+]
