@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from modelver.adapters import yaml
+from modelver.adapters.files import write_atomic
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core.bump import Bump
 from modelver.core.gates import Check
@@ -99,8 +100,12 @@ class PipelineCopy:
              str(self._git.root), str(root)],
         )  # fmt: skip
         run_git(root, [*quiet, "checkout", "--quiet", "--detach", self._commit])
-        # DVC keeps a folder for each project it saw; this one goes with the clone.
-        (root / ".dvc" / "config.local").write_text(f"[core]\n    site_cache_dir = {self._scratch / 'site'}\n", "utf-8")
+        if (root / ".dvc").is_symlink():
+            raise Refused(".dvc is a symbolic link in HEAD's commit", hint="git rm --cached .dvc, then commit a folder")
+        # DVC keeps a folder for each project it saw; this one goes with the clone. The file is replaced, not opened:
+        # a commit may hold a link by that name.
+        settings = f"[core]\n    site_cache_dir = {self._scratch / 'site'}\n"
+        write_atomic(root / ".dvc" / "config.local", settings.encode())
         return Project(GitRepository.find(root))
 
 
@@ -266,7 +271,7 @@ class Gate:
             level = "patch" if found.bump.level == "none" else found.bump.level
             found.add("version", False, refusal.message, f"{again} --bump {level}")
             return
-        step = f"a {found.bump.level} bump or more since {base.version}" if base else "the first"
+        step = f"is a {found.bump.level} bump or more since {base.version}" if base else "is the first"
         found.add("version", True, f"{version} is free, and {step}")
 
 

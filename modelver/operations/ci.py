@@ -139,7 +139,7 @@ def _fetch(project: Project, models: list[ModelFacts], say: Say) -> None:
         missing = [md5 for md5 in wanted if not cache.has(md5)]
         if missing:
             raise CheckFailed(
-                f"the weights of {facts.name} are not on DVC's remote: {len(missing)} of {len(wanted)} objects are missing",
+                f"the weights of {facts.name} are not on DVC's remote: {len(missing)} of {len(wanted)} objects missing",
                 hint=f"dvc push {facts.path}   (where they were recorded)",
             )
 

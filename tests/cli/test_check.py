@@ -358,6 +358,18 @@ def test_the_pipeline_is_judged_from_any_folder(pipeline):
     assert "stage train" in folder.mv("check", status=1).out
 
 
+def test_nothing_is_written_through_a_link_that_a_commit_holds(pipeline):
+    victim = pipeline.root.parent / "victim"
+    victim.write_text("mine\n")
+    (pipeline.root / ".dvc/config.local").symlink_to(victim)
+    pipeline.git("add", "-f", ".dvc/config.local")
+    pipeline.write("seed.txt", "2\n")
+    pipeline.commit("a link")
+    (pipeline.root / ".dvc/config.local").unlink()  # DVC would read it here
+    assert "pipeline" in failed(pipeline.mv("check", "--format", "json", status=1))
+    assert victim.read_text() == "mine\n"
+
+
 def test_a_stale_working_tree_does_not_count(pipeline):
     pipeline.write("seed.txt", "2\n")
     pipeline.dvc("repro", "-q", "train")
