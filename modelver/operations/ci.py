@@ -69,7 +69,7 @@ def plan_workflow(root: Path, provider: str) -> CiFiles:
         if including is None:
             contents[_GITLAB_ROOT] = _GITLAB_INCLUDE
         elif path.encode() not in including:
-            notes = (f"left {_GITLAB_ROOT} as it is; it needs: include: [{{local: {path}}}]",)
+            notes = (f"{_GITLAB_ROOT}: left as it is; it needs include: [{{local: {path}}}]",)
     return CiFiles(contents, notes)
 
 

@@ -366,7 +366,7 @@ def test_recorded_goes_with_nothing_that_chooses_a_version(model_repo):
 def test_init_writes_a_workflow_once_and_never_over_a_changed_one(empty_repo, provider):
     path = empty_repo.root / WORKFLOWS[provider]
     dry = empty_repo.mv("init", "--ci", provider, "--dry-run")
-    assert f"would have wrote {WORKFLOWS[provider]}" in dry.out
+    assert f"  {WORKFLOWS[provider]}: written\n" in dry.out
     assert not path.exists()
     empty_repo.mv("init", "--ci", provider)
     written = path.read_bytes()
@@ -384,7 +384,7 @@ def test_a_workflow_of_an_older_modelver_that_nobody_changed_is_renewed(empty_re
     path = empty_repo.root / WORKFLOWS["github"]
     path.parent.mkdir(parents=True)
     path.write_bytes(ci._signed("jobs: {}  # of an older modelver\n", "github"))
-    assert "extended .github/workflows/modelver.yml" in empty_repo.mv("init", "--ci", "github").out
+    assert ".github/workflows/modelver.yml: extended" in empty_repo.mv("init", "--ci", "github").out
     assert path.read_bytes() == ci.workflow("github")
 
 
