@@ -28,6 +28,25 @@ def export(name: Name) -> None:
     out(f"exported {name}: {result.tensors} tensors, {result.files} files, {result.rows} recorded rows")
 
 
+@app.command("assess")
+def assess(name: Name) -> None:
+    """Say what a model needs, on which runtimes its operators are supported, what it costs, and what its export risks.
+
+    Writes models/NAME/assessment.json. Nothing of the model is run.
+    """
+    from modelver.cli.render_assess import lines
+    from modelver.core.names import check_model_name
+    from modelver.operations.facts import collect
+    from modelver.operations.project import Project
+    from modelver.operations.stage_assess import run
+
+    check_model_name(name)
+    project = Project.open(Path.cwd())
+    result = run(project.root, name, collect(project.worktree, name).path)
+    for line in lines(result):
+        out(line)
+
+
 @app.command("validate")
 def validate(name: Name) -> None:
     """Check models/NAME/weights/: structure, digests, parity with the framework, metrics, gates.
