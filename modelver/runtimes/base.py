@@ -50,3 +50,9 @@ def find(name: str) -> Runtime:
     """
     runtime: Runtime = plugins.load(GROUP, name, "runtime")
     return runtime
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a runtime says, in one line of at most 300 characters."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

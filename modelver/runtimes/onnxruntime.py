@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelver.errors import InvalidInput
-from modelver.runtimes.base import Session
+from modelver.runtimes.base import Session, first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ class OnnxRuntime:
             session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except (*known, RuntimeError, ValueError) as error:
             raise InvalidInput(
-                f"{model.name} does not load in onnxruntime {onnxruntime.__version__}: {_first_line(error)}",
+                f"{model.name} does not load in onnxruntime {onnxruntime.__version__}: {first_line(error)}",
                 hint="a newer onnxruntime may know its operators; or lower `export: {opset: …}` in params.yaml",
             ) from None
         return _Session(session, model.name)
@@ -76,12 +76,7 @@ class _Session:
             values = self._session.run(names, dict(inputs))
         except (errors.Fail, errors.InvalidArgument, errors.RuntimeException, RuntimeError, ValueError) as error:
             raise InvalidInput(
-                f"{self._name} fails in onnxruntime on these inputs: {_first_line(error)}",
+                f"{self._name} fails in onnxruntime on these inputs: {first_line(error)}",
                 hint="compare the data with the signature in the model's source.json",
             ) from None
         return dict(zip(names, values, strict=True))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
