@@ -4,6 +4,7 @@ Reading follows YAML 1.2's core schema, as DVC does: ``NO`` is text and a date s
 keys, and documents that explode through aliases are refused.
 """
 
+import copy
 import io
 import re
 from collections.abc import Callable
@@ -21,6 +22,7 @@ MAX_NODES = 4_000_000
 """Nodes accepted with every alias written out."""
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LIST_BELOW_KEY = re.compile(r"^( *)[^\s#-][^\n]*:[ ]*\r?\n( *)- ", re.MULTILINE)
 _CONFLICT = re.compile(rb"^(<{7} |>{7} )", re.MULTILINE)
 
 
@@ -153,21 +155,23 @@ def edit(path: Path, change: Callable[[Any], None]) -> bytes:
     roundtrip = YAML()
     roundtrip.preserve_quotes = True
     roundtrip.width = 1 << 20
-    text = data.decode("utf-8-sig")
-    dash = re.search(r"^( *)- ", text, re.MULTILINE)
-    indented = bool(dash and dash.group(1) and re.search(r"^\S.*:\n  - |:\n( +)- ", text, re.MULTILINE))
-    roundtrip.indent(mapping=2, sequence=4 if indented else 2, offset=2 if indented else 0)
-    if "\r\n" in text:
-        roundtrip.line_break = "\r\n"
+    text = data.decode("utf-8-sig").replace("\r\n", "\n")
+    found = _LIST_BELOW_KEY.search(text)
+    offset = max(0, len(found[2]) - len(found[1])) if found else 0
+    roundtrip.indent(mapping=2, sequence=offset + 2, offset=offset)
     try:
         document = roundtrip.load(text)
         document = {} if document is None else document
+        before = copy.deepcopy(document)
         change(document)
+        if document == before:
+            return data  # written again, it might be laid out otherwise
         stream = io.StringIO(newline="")
         roundtrip.dump(document, stream)
     except YAMLError as error:
         raise InvalidInput(f"{path.name}: {str(error).splitlines()[0]}") from None
-    return stream.getvalue().encode("utf-8")
+    end = "\r\n" if b"\r\n" in data else "\n"
+    return stream.getvalue().replace("\n", end).encode("utf-8")
 
 
 class _Dumper(yaml.SafeDumper):
