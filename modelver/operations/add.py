@@ -183,19 +183,14 @@ class _Adding:
     def _ingested(self) -> AddResult:
         weights = self.root / self.layout.weights
         weights.parent.mkdir(parents=True, exist_ok=True)
-        found = ingest.split(self.request.path, weights, HashCache(self.project.git.state_dir), self.progress)
-        cache = DvcCache.find(self.root)
-        hashes = HashCache(self.project.git.state_dir)
-        for entry in found.files:
-            stored = cache.add(weights / entry.path, entry.md5)
-            hashes.put(stored, entry.md5, entry.sha256)
-            hashes.put(weights / entry.path, entry.md5, entry.sha256)
-        md5 = cache.add_dir([(entry.path, entry.md5) for entry in found.files])
+        source, cache, hashes = self.request.path, DvcCache.find(self.root), HashCache(self.project.git.state_dir)
+        found = ingest.split(source, weights, hashes, self.progress)
+        md5, size, sha256 = ingest.store(source, weights, found, cache, hashes)
         assert cache.path(md5).read_bytes() == dvc_dir_listing(found.files)
         total = sum(entry.bytes for entry in found.files)
         self._write(self.layout.tensors, dump_tensors(found.tensors))
         self._write(self.layout.files, dump_files(found.files))
-        self._write(self.layout.source, ingest.source_document(self.root, self.request.path, found))
+        self._write(self.layout.source, ingest.source_document(self.root, source, found, size, sha256))
         self._ignore(self.layout.gitignore, "/weights")
         self._write(f"{self.layout.weights}.dvc", ingest.pointer(md5, total, len(found.files)))
         return self._declare("ingested", self.layout.weights, len(found.tensors), total)

@@ -5,10 +5,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelver.adapters import yaml
+from modelver.adapters.dvc import DvcCache
 from modelver.adapters.files import HashCache
 from modelver.errors import ExternalFailure
 from modelver.operations.weights import listing
@@ -50,12 +52,32 @@ def split(source: Path, weights: Path, hashes: HashCache, progress: Callable[[in
     return found
 
 
-def source_document(root: Path, source: Path, found: "Ingested") -> bytes:
+def store(source: Path, weights: Path, found: "Ingested", cache: DvcCache, hashes: HashCache) -> tuple[str, int, str]:
+    """Put what `split` made into DVC's cache, and take the source's own digest meanwhile.
+
+    Returns:
+        The folder's hash in the cache (``<md5>.dir``), and the source's size and SHA-256 as `source_digest` gives them.
+
+    Raises:
+        Refused, ExternalFailure: as `DvcCache.add`.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        # One core copies, another hashes; `split` can't hash the source on its way, since tensors may overlap or lie
+        # in other files than the model.
+        digest = pool.submit(source_digest, Path(os.path.realpath(source)))
+        stored = [cache.add(weights / entry.path, entry.md5) for entry in found.files]
+        size, sha256 = digest.result()
+    for entry, place in zip(found.files, stored, strict=True):
+        hashes.put(place, entry.md5, entry.sha256)
+        hashes.put(weights / entry.path, entry.md5, entry.sha256)
+    return cache.add_dir([(entry.path, entry.md5) for entry in found.files]), size, sha256
+
+
+def source_document(root: Path, source: Path, found: "Ingested", size: int, digest: str) -> bytes:
     """``source.json`` of an ingested model. A source outside the repository is named by its file name alone."""
     full = Path(os.path.realpath(source))
     top = Path(os.path.realpath(root))
     path = full.relative_to(top).as_posix() if full.is_relative_to(top) else full.name
-    size, digest = source_digest(full)
     document = {
         "schema": "modelver/source/1",
         "kind": "ingested",
@@ -79,11 +101,15 @@ def source_digest(source: Path) -> tuple[int, str]:
     """Size and SHA-256 of a file, or of a folder (tree digest)."""
     from modelver.core.manifest import tree_digest
     from modelver.formats.digest import Digester
+    from modelver.formats.digest import sha256 as new_sha256
+    from modelver.formats.wire import Reader
 
     with Digester() as digester:
         if source.is_file():
-            entry = digester.file(source, source.name)
-            return entry.bytes, entry.sha256
+            whole = new_sha256()
+            with Reader(source) as reader:
+                digester.run(reader.pieces(0, reader.size), [whole])
+                return reader.size, whole.hexdigest()
         entries = [digester.file(source / path, path) for path in sorted(listing(source))]
     return sum(entry.bytes for entry in entries), tree_digest(entries)
 

@@ -137,7 +137,7 @@ class DvcCache:
         if not _is_whole(place, size):
             self._make_folder(place.parent)
             if not (move and _moved(file, place)):
-                copy_file(file, place, mode=0o444)
+                copy_file(file, place, mode=0o444, settled=True)
         if move:
             file.unlink(missing_ok=True)
         return place
