@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modelver.core.export_options import ExportOptions
+from modelver.errors import Refused
 from modelver.exporters import plugins
 from modelver.formats.dataset import Dataset
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 GROUP = "modelver.exporters"
 
-_ALIASES = {"scikit-learn": "sklearn"}
+_ALIASES = {"scikit-learn": "sklearn", "pytorch": "torch"}
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class ExportRequest:
         output: where to write the ONNX model; the folder exists.
         data: real rows.
         options: what the user chose.
+        root: the repository's top, where a user's own modules lie.
     """
 
     model: str
     output: Path
     data: Dataset
     options: ExportOptions = field(default_factory=ExportOptions)
+    root: Path = field(default_factory=Path.cwd)
 
 
 @dataclass(frozen=True)
@@ -84,4 +87,8 @@ def find(framework: str | None, source: Path) -> Exporter:
         candidate: Exporter = plugins.load(GROUP, name, "exporter for framework")
         if source.suffix in candidate.suffixes:
             return candidate
-    return find(f"for {source.suffix or source.name} files", source)
+    known = plugins.names(GROUP)
+    raise Refused(
+        f"no exporter takes {source.suffix or source.name} files by itself; there is: {', '.join(known) or 'none'}",
+        hint="name one in params.yaml (`framework: torch`), or version the file as it is: modelver add --plain",
+    )

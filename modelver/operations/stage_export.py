@@ -104,7 +104,7 @@ def _build(
     with Digester() as digester:
         before = digester.file(source, entry.source)
         whole = build / "whole.onnx"
-        exported = exporter.export(source, base.ExportRequest(model, whole, rows, entry.export))
+        exported = exporter.export(source, base.ExportRequest(model, whole, rows, entry.export, root.resolve()))
         weights = build / "weights"
         split = onnx_split.split(whole, weights, progress)
         whole.unlink()
