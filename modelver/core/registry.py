@@ -69,6 +69,24 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Assignment:
+    """One decision about an environment: a version put into it, or taken out of it.
+
+    Attributes:
+        model, environment: names.
+        version: what the tag points at; None where that commit is no version (GTO allows it).
+        assigned: False where the version was taken out.
+        record: the tag that says so.
+    """
+
+    model: str
+    environment: str
+    version: ModelVersion | None
+    assigned: bool
+    record: TagRecord
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """All models and versions; each model's versions are newest first."""
 
@@ -94,20 +112,50 @@ class Registry:
         """The version that an environment runs now."""
         return next((v for v in self.models.get(model, ()) if name in v.environments), None)
 
+    def assignments(self, model: str | None = None, environment: str | None = None) -> list[Assignment]:
+        """Decisions about environments, of all models and environments unless named; the oldest first."""
+        versions = {(v.model, v.record.commit): v for v in self.versions(model)}
+        found = [
+            ((name.counter or 0, record.time), Assignment(name.model, name.environment, version, assigned, record))
+            for name, record in self.events
+            if name.environment is not None and model in (None, name.model) and environment in (None, name.environment)
+            for version, assigned in [(versions.get((name.model, record.commit)), name.action == "assign")]
+        ]
+        found.sort(key=lambda pair: pair[0])
+        return [assignment for _, assignment in found]
+
+    def running(self, model: str | None = None, environment: str | None = None) -> list[Assignment]:
+        """What each environment runs: the assignments in force, by model and environment.
+
+        As in GTO, to take one version out of an environment says nothing of the others: what was put there before it,
+        and not taken out, runs again.
+        """
+        states: dict[tuple[str, str], dict[str, Assignment]] = {}
+        for one in self.assignments(model, environment):
+            state = states.setdefault((one.model, one.environment), {})
+            state.pop(one.record.commit, None)
+            if one.assigned:
+                state[one.record.commit] = one  # a dictionary keeps the order: the newest is the last
+        return [list(states[key].values())[-1] for key in sorted(states) if states[key]]
+
+    def at(self, moment: int) -> "Registry":
+        """The registry as it was at a time, in seconds since the epoch, inclusive."""
+        return _build([(name, record) for name, record in self.events if record.time <= moment])
+
 
 def build_registry(records: Iterable[TagRecord]) -> Registry:
     """Read a repository's annotated tags.
 
-    A yank tag counts from its time on, a later registration of the same version would lift it; an environment runs
-    what its newest assignment (by counter, then time) points at, unless a newer tag unassigns it.
+    A yank tag withdraws its version for good. What an environment runs: see `Registry.running`.
     """
-    events = []
-    for record in records:
-        parsed = parse_tag(record.name)
-        if parsed is not None:
-            events.append((parsed, record))
+    return _build([(parsed, record) for record in records if (parsed := parse_tag(record.name)) is not None])
+
+
+def _build(events: list[tuple[TagName, TagRecord]]) -> Registry:
     yanked = {(name.model, name.version) for name, _ in events if name.action == "yank"}
-    running = _running(events)
+    running: dict[tuple[str, str], list[str]] = {}
+    for one in Registry({}, tuple(events)).running():
+        running.setdefault((one.model, one.record.commit), []).append(one.environment)
     models: dict[str, list[ModelVersion]] = {}
     for name, record in events:
         if name.action != "register" or name.version is None or name.counter is not None:
@@ -120,20 +168,3 @@ def build_registry(records: Iterable[TagRecord]) -> Registry:
     for versions in models.values():
         versions.sort(key=lambda v: v.version.precedence, reverse=True)
     return Registry({name: tuple(versions) for name, versions in models.items()}, tuple(events))
-
-
-def _running(events: Iterable[tuple[TagName, TagRecord]]) -> dict[tuple[str, str], list[str]]:
-    """(model, commit) → environments that run it now."""
-    newest: dict[tuple[str, str], tuple[tuple[int, int], TagName, TagRecord]] = {}
-    for name, record in events:
-        if name.environment is None:
-            continue
-        order = (name.counter or 0, record.time)
-        key = (name.model, name.environment)
-        if key not in newest or order >= newest[key][0]:
-            newest[key] = (order, name, record)
-    running: dict[tuple[str, str], list[str]] = {}
-    for (model, environment), (_, name, record) in newest.items():
-        if name.action == "assign":
-            running.setdefault((model, record.commit), []).append(environment)
-    return running

@@ -25,6 +25,7 @@ from modelver.operations.tag import tag as _tag
 if TYPE_CHECKING:
     from modelver.operations.add import AddRequest, AddResult
     from modelver.operations.check import CheckReport
+    from modelver.operations.promote import Decision
 
 
 def open(path: str | Path = ".") -> "Repository":
@@ -185,6 +186,37 @@ class Repository:
         from modelver.operations.ci import tag_recorded
 
         return tag_recorded(self._project(), model, fetch=fetch, sign=sign, dry_run=dry_run, say=say)
+
+    def promote(
+        self,
+        ref: str,
+        environment: str,
+        *,
+        model: str | None = None,
+        reason: str = "",
+        sign: bool = False,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "Decision":
+        """Put a version into an environment, through its gates.
+
+        Args:
+            ref: the version.
+            environment: where it shall run.
+            model: what a ref without a name means.
+            reason: why; kept in the tag.
+            sign, dry_run, say: as `tag`.
+
+        Raises:
+            Refused: it may not run there; ``hint`` says what mends it.
+            CheckFailed: a gate says no.
+            ExternalFailure: Git failed, or could not sign; nothing has changed.
+        """
+        from modelver.operations.promote import promote
+
+        return promote(
+            self._project(), ref, environment, model=model, reason=reason, sign=sign, dry_run=dry_run, say=say
+        )
 
     def check(self, base: str | None = None) -> "CheckReport":
         """Judge every model that changed between a Git revision and HEAD, as CI does on a pull request.

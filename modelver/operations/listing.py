@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelver.core.environments import parse_environments
+from modelver.core.layout import PARAMS
 from modelver.core.names import TagName, check_model_name
 from modelver.core.refs import near
 from modelver.core.registry import ModelVersion, TagRecord
 from modelver.errors import NotFound
+from modelver.operations.facts import modelver_params
 from modelver.operations.project import Project
 from modelver.operations.views import View, view
 
@@ -93,6 +96,15 @@ def log(project: Project, name: str | None = None) -> list[Event]:
     messages = _messages(project, [record for _, record in events])
     versions = {(v.model, v.record.commit): str(v.version) for v in project.registry.versions()}
     return [_event(n, r, versions, messages.get(r.object_id, "")) for n, r in events]
+
+
+def environment_names(project: Project) -> list[str]:
+    """Environments that ``params.yaml`` declares, in its order, then others that have run something."""
+    declared = parse_environments(
+        modelver_params(project.worktree).get("environments"), f"{PARAMS}, modelver.environments"
+    )
+    used = sorted({one.environment for one in project.registry.assignments()} - {*declared})
+    return [*declared, *used]
 
 
 def _event(name: TagName, record: TagRecord, versions: Mapping[tuple[str, str], str], message: str) -> Event:

@@ -71,15 +71,26 @@ def committer(git: GitRepository) -> str:
     return output.decode("utf-8", "replace").strip()
 
 
-def write_tag(git: GitRepository, name: str, commit: str, message: str, *, sign: bool) -> str:
+def write_tag(
+    git: GitRepository, name: str, commit: str, message: str, *, sign: bool, not_before: int | None = None
+) -> str:
     """The tag object; no ref is made. With ``sign``, by whatever ``gpg.format`` and ``user.signingKey`` say.
+
+    Args:
+        git: the repository.
+        name, commit, message: of the tag.
+        sign: whether to sign it.
+        not_before: the earliest time for the tagger, in seconds since the epoch, where tags must follow each other.
 
     Raises:
         ExternalFailure: signing failed.
     """
+    who, seconds, zone = committer(git).rsplit(" ", 2)
+    if not_before is not None:
+        seconds = str(max(int(seconds), not_before))
     if sign:
-        return _write_signed_tag(git, name, commit, message)
-    content = f"object {commit}\ntype commit\ntag {name}\ntagger {committer(git)}\n\n{message}"
+        return _write_signed_tag(git, name, commit, message, f"@{seconds} {zone}")
+    content = f"object {commit}\ntype commit\ntag {name}\ntagger {who} {seconds} {zone}\n\n{message}"
     return run_git(git.root, [*_DURABLE, "mktag"], stdin=content.encode()).decode().strip()
 
 
@@ -129,7 +140,7 @@ def _index_info(files: Mapping[str, str | None]) -> bytes:
     return ("\0".join(lines) + "\0").encode("utf-8", "surrogateescape")
 
 
-def _write_signed_tag(git: GitRepository, name: str, commit: str, message: str) -> str:
+def _write_signed_tag(git: GitRepository, name: str, commit: str, message: str, date: str) -> str:
     """Let Git sign in a Git directory of its own that shares objects and configuration, so no ref is made here."""
     scratch = Path(tempfile.mkdtemp(prefix="sign-", dir=_state_dir(git)))
     try:
@@ -139,6 +150,7 @@ def _write_signed_tag(git: GitRepository, name: str, commit: str, message: str) 
         config = str(git.common_dir / "config").replace("\\", "\\\\").replace('"', '\\"')
         (scratch / "config").write_text(f'[include]\n\tpath = "{config}"\n[core]\n\tbare = true\n')
         env = {"GIT_DIR": str(scratch), "GIT_OBJECT_DIRECTORY": str(git.common_dir / "objects")}
+        env["GIT_COMMITTER_DATE"] = date
         status, _, errors = git_status(
             git.root, [*_DURABLE, "tag", "--sign", "--cleanup=verbatim", "-F", "-", "--", name, commit],
             stdin=message.encode(), env=env,

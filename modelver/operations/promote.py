@@ -1,0 +1,364 @@
+"""`modelver promote`: put a version into an environment, through its gates, by one signed tag."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from modelver.adapters.git.objects import committer, write_tag
+from modelver.adapters.git.signed_by import signed_by
+from modelver.core.environments import (
+    Action,
+    Environment,
+    decision_message,
+    next_counter,
+    order_objections,
+    parse_environments,
+    pick_environment,
+    refuse_move,
+    stage_tag,
+)
+from modelver.core.gates import Check
+from modelver.core.layout import PARAMS
+from modelver.core.names import parse_tag, shown
+from modelver.core.registry import Assignment, ModelVersion
+from modelver.errors import CheckFailed, ExternalFailure, Refused
+from modelver.operations.facts import model_settings, modelver_params, read_sidecar
+from modelver.operations.gating import environment_checks, refuse_for_environment
+from modelver.operations.project import Project
+from modelver.operations.record import refuse_incomplete_history
+from modelver.operations.snapshot import CommitSnapshot, Snapshot
+from modelver.operations.transaction import Transaction, locked, main_or_linked, publish
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `promote`, `rollback` or `yank` did, or with ``dry_run`` would do.
+
+    Attributes:
+        action: ``promote``, ``rollback``, ``unassign`` or ``yank``.
+        model, version: about what.
+        environment: where; None for a yank.
+        tag: the tag that says so.
+        commit: the version's commit, which the tag points at.
+        before: the version that ran there before; None where none did.
+        reason: the user's words.
+        emergency: whether gates and order were set aside.
+        overridden: which of them had said no.
+        gates: what each gate said.
+        running: environments that run the version now (of interest for a yank).
+        remote: the Git remote that the tag must be pushed to; None where there is none.
+        dry_run: whether nothing was written.
+    """
+
+    action: Action
+    model: str
+    version: str
+    environment: str | None
+    tag: str
+    commit: str
+    before: str | None = None
+    reason: str = ""
+    emergency: bool = False
+    overridden: tuple[str, ...] = ()
+    gates: tuple[Check, ...] = ()
+    running: tuple[str, ...] = ()
+    remote: str | None = None
+    dry_run: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stable JSON form."""
+        document = dict(vars(self))
+        lists = ("overridden", "running")
+        return document | {key: list(document[key]) for key in lists} | {"gates": [c.to_dict() for c in self.gates]}
+
+
+def promote(
+    project: Project,
+    ref: str,
+    environment: str,
+    *,
+    model: str | None = None,
+    reason: str = "",
+    sign: bool = False,
+    dry_run: bool = False,
+    say: Say = lambda _: None,
+) -> Decision:
+    """Put a version into an environment.
+
+    Args:
+        project: the repository.
+        ref: the version.
+        environment: where it shall run.
+        model: what a ref without a name means.
+        reason: the user's words, kept in the tag.
+        sign: sign the tag though Git is not configured to.
+        dry_run: only look whether it may be.
+        say: told of what goes on, a sentence at a time.
+
+    Raises:
+        NotFound, InvalidInput: the version or environment does not exist, or ``params.yaml`` can't be read.
+        Refused: it may not be put there; the message says why and the hint what mends it.
+        CheckFailed: a gate says no.
+        ExternalFailure: Git failed, or could not sign; nothing has changed.
+    """
+    declared = declared_environments(project, project.worktree)
+    place = pick_environment(declared, environment)
+    with locked(project.git) as lock:
+        version = published_version(project, ref, model, f"{{}} {environment}")
+        return move(project, version, place, "promote", reason=reason, sign=sign, dry_run=dry_run, say=say, lock=lock)
+
+
+def move(
+    project: Project,
+    version: ModelVersion,
+    environment: Environment,
+    action: Action,
+    *,
+    reason: str,
+    sign: bool,
+    dry_run: bool,
+    lock: int,
+    emergency: bool = False,
+    say: Say = lambda _: None,
+) -> Decision:
+    """Make the tag that puts a version into an environment, if it may; `promote` and `rollback` meet here.
+
+    Args:
+        project, reason, sign, dry_run, say: as `promote`.
+        version: what shall run.
+        environment: where.
+        action: ``promote`` or ``rollback``.
+        lock: what `locked` gave.
+        emergency: set gates and order aside, and say so in the tag.
+
+    Raises:
+        NotFound, InvalidInput, Refused, CheckFailed, ExternalFailure: as `promote`.
+    """
+    model = version.model
+    refuse_incomplete_history(project, model)
+    running = next(iter(project.registry.running(model, environment.name)), None)
+    refuse_move(version, environment, running, reason)
+    if environment.protected:
+        _refuse_changed_policy(project, model, environment.name)
+    missing = order_objections(project.registry, version, environment)
+    if missing and not emergency:
+        raise Refused(
+            f"{version.tag} has not run in {missing[0]}, which {environment.name} requires",
+            hint=f"modelver promote {version.tag} {missing[0]}",
+        )
+    checks = _gates(project, version, environment.name, emergency)
+    overridden = [f"{version.tag} has not run in {name}" for name in missing]
+    overridden += [check.message for check in checks if not check.ok]
+    before = str(running.version.version) if running is not None and running.version is not None else None
+    decision = Decision(
+        action=action,
+        model=model,
+        version=str(version.version),
+        environment=environment.name,
+        tag=stage_tag(model, environment.name, counter_of(project, model)),
+        commit=version.record.commit,
+        before=before,
+        reason=reason,
+        emergency=emergency,
+        overridden=tuple(overridden),
+        gates=checks,
+        remote=project.git.default_remote(),
+        dry_run=dry_run,
+    )
+    refuse_remote(project, version, say, published=environment.protected)
+    message = decision_message(
+        action,
+        version,
+        environment=environment.name,
+        before=before,
+        reason=reason,
+        overridden=overridden if emergency else None,
+        gates=[check.message for check in checks],
+    )
+    if not dry_run:
+        make_tag(project, decision.tag, version, message, sign=sign, signers=environment.signers, lock=lock, say=say)
+    return decision
+
+
+def declared_environments(project: Project, snapshot: Snapshot) -> dict[str, Environment]:
+    """The environments that ``params.yaml`` declares; raises InvalidInput where they are malformed."""
+    return parse_environments(modelver_params(snapshot).get("environments"), f"{PARAMS}, modelver.environments")
+
+
+def published_version(project: Project, ref: str, model: str | None, arguments: str) -> ModelVersion:
+    """The version that a ref names.
+
+    Args:
+        project: the repository.
+        ref: as the user wrote it.
+        model: what a ref without a name means.
+        arguments: those of the command that the hint names, ``{}`` for the version.
+
+    Raises:
+        Refused: it names a commit that is no version, or a commit of one: what runs must have a name.
+        InvalidInput, NotFound: as `Project.resolve`.
+    """
+    found = project.resolve(ref, model)
+    if found.version is not None:
+        return found.version
+    here = [v for v in project.registry.versions(found.model) if v.record.commit == found.commit]
+    if here:
+        raise Refused(f"{shown(ref)} is a commit; name the version that it is", hint=f"use {here[0].tag}")
+    raise Refused(f"{shown(ref)} is no version of {found.model}", hint=f"modelver tag {found.model}")
+
+
+def counter_of(project: Project, model: str) -> int:
+    """The number of the model's next stage tag. Lightweight tags count too: their names are taken."""
+    names = project.git.text("for-each-ref", "--format=%(refname:strip=2)", "--", "refs/tags").splitlines()
+    parsed = [name for name in map(parse_tag, names) if name is not None]
+    return next_counter(model, [(name.model, name.counter) for name in parsed])
+
+
+def refuse_remote(project: Project, version: ModelVersion, say: Say, *, published: bool) -> None:
+    """Raise Refused if the Git remote knows decisions that are not known here, or has another tag of that name.
+
+    Who decides without them decides on what is no longer so, and the push would fail: counters are shared.
+
+    Args:
+        project: the repository.
+        version: what the decision is about.
+        say: told where the remote can't be asked, or does not have the version.
+        published: refuse where the remote does not have the version.
+    """
+    remote = project.git.default_remote()
+    if remote is None:
+        return
+    try:
+        there = project.git.remote_tags(remote, f"{version.model}[@#]*")
+    except ExternalFailure as error:
+        say(f"warning: remote {remote} could not be asked what was decided there ({error.message})")
+        return
+    here = {record.name: record.object_id for _, record in project.registry.events}
+    where = shlex.quote(remote)
+    for name, object_id in sorted(there.items()):
+        parsed = parse_tag(name)
+        if parsed is None or parsed.model != version.model or (parsed.action == "register" and name != version.tag):
+            continue
+        if name not in here:
+            raise Refused(f"{remote} has {name}, which is not known here", hint=f"git fetch {where} --tags")
+        if here[name] != object_id:
+            # Of two who decided at once the one who pushed first has won.
+            raise Refused(
+                f"{name} is {object_id[:12]} on {remote} and {here[name][:12]} here",
+                hint=f"git tag -d {shlex.quote(name)} && git fetch {where} --tags",
+            )
+    if version.tag not in there:
+        if published:
+            raise Refused(
+                f"{version.tag} is not on {remote}, and only what is published may run there",
+                hint=f"git push {where} {shlex.quote(version.tag)}",
+            )
+        say(f"note: {version.tag} is not on {remote} yet")
+
+
+def make_tag(
+    project: Project,
+    name: str,
+    version: ModelVersion,
+    message: str,
+    *,
+    sign: bool,
+    lock: int,
+    signers: tuple[str, ...] = (),
+    say: Say = lambda _: None,
+) -> None:
+    """Create a decision's tag on a version's commit, whole or not at all.
+
+    Args:
+        project: the repository.
+        name: of the tag.
+        version: what it points at.
+        message: of the tag.
+        sign: sign it though Git is not configured to.
+        lock: what `locked` gave.
+        signers: whose signature it must bear; none means that it needs none.
+        say: told where the clock of another machine was ahead.
+
+    Raises:
+        Refused: the signature is nobody's of ``signers``.
+        ExternalFailure: Git could not sign, or somebody else has made the tag meanwhile.
+    """
+    git = project.git
+    now = int(committer(git).rsplit(" ", 2)[1])
+    # GTO orders by the tagger's time alone, to the second, and what falls on one second has no order.
+    after = max(r.time for n, r in project.registry.events if n.model == version.model) + 1
+    if after > now + 300:
+        say(f"warning: an earlier tag is dated {after - now} s in the future; {name} is dated after it")
+    wanted = sign or bool(signers) or (git.config("tag.gpgSign") or "").lower() in ("true", "yes", "on", "1")
+    tag_object = write_tag(git, name, version.record.commit, message, sign=wanted, not_before=after)
+    if signers:
+        _refuse_signer(project, tag_object, signers)
+    head = git.head().commit or ""
+    worktree, git_dir = main_or_linked(git)
+    # A single ref appears whole or not at all without a journal. It is written so that the next command knows which
+    # lock file a Git that was killed in the midst has left behind: with it in place nobody could make this tag again.
+    publish(
+        git,
+        Transaction(
+            operation=f"tag {name}", worktree=worktree, git_dir=git_dir, branch=None, old_commit=head, new_commit=head,
+            tag=f"refs/tags/{name}", tag_object=tag_object, files={},
+        ),
+        {},
+        lock=lock,
+    )  # fmt: skip
+
+
+def before_of(running: Assignment | None) -> str | None:
+    """The version of what runs, in words; None where nothing does."""
+    return str(running.version.version) if running is not None and running.version is not None else None
+
+
+def _gates(project: Project, version: ModelVersion, environment: str, emergency: bool) -> tuple[Check, ...]:
+    """What the gates of an environment say of a version's committed sidecar."""
+    snapshot = CommitSnapshot(project.git, version.record.commit)
+    sidecar = read_sidecar(snapshot, version.model, label=f"{version.tag}:")
+    document = sidecar if sidecar is not None else {"version": str(version.version), "metrics": {}}
+    judge = environment_checks if emergency else refuse_for_environment
+    return judge(project, version.model, environment, document)
+
+
+def _refuse_changed_policy(project: Project, model: str, environment: str) -> None:
+    """Raise Refused where ``params.yaml`` says other things of a protected environment than HEAD's commit does."""
+    head = project.git.head().commit
+    committed = CommitSnapshot(project.git, head) if head else None
+    if committed is None or _policy(committed, model) != _policy(project.worktree, model):
+        raise Refused(
+            f"{environment} is protected, and what {PARAMS} says of environments is not committed",
+            hint=f"git add {PARAMS} && git commit -m 'Environments' -- {PARAMS}",
+        )
+
+
+def _policy(snapshot: Snapshot, model: str) -> tuple[object, object]:
+    return modelver_params(snapshot).get("environments"), model_settings(snapshot, model).get("environments")
+
+
+def _refuse_signer(project: Project, tag_object: str, signers: tuple[str, ...]) -> None:
+    found = signed_by(project.git, tag_object)
+    if found.isdisjoint(signers):
+        who = ", ".join(sorted(found)) or "a key that Git can't vouch for"
+        raise Refused(
+            f"the signature is that of {who}, and only {', '.join(signers)} may decide here",
+            hint="let one of them do it, or change `signers` in params.yaml in a reviewed change",
+        )
+
+
+__all__ = [
+    "CheckFailed",
+    "Decision",
+    "before_of",
+    "counter_of",
+    "declared_environments",
+    "make_tag",
+    "move",
+    "promote",
+    "published_version",
+    "refuse_remote",
+]
