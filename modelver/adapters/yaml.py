@@ -18,11 +18,12 @@ from modelver.errors import InvalidInput
 MAX_BYTES = 32 << 20
 """Largest document accepted, in bytes: the lock file of some 100,000 stages."""
 MAX_DEPTH = 100
-MAX_NODES = 4_000_000
-"""Nodes accepted with every alias written out."""
+MAX_NODES = 1_000_000
+"""Nodes accepted, as they stand and with every alias written out: a few seconds and 400 MiB."""
+MAX_EDITED_NODES = 100_000
+"""Nodes accepted in a file that is edited: keeping comments costs some 20 times as much."""
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_LIST_BELOW_KEY = re.compile(r"^( *)[^\s#-][^\n]*:[ ]*\r?\n( *)- ", re.MULTILINE)
 _CONFLICT = re.compile(rb"^(<{7} |>{7} )", re.MULTILINE)
 
 
@@ -72,13 +73,13 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _construct_map)
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
-def load(data: bytes, where: str, *, max_bytes: int = MAX_BYTES) -> Any:
+def load(data: bytes, where: str, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES) -> Any:
     """Parse one YAML document.
 
     Args:
         data: UTF-8, with or without a byte order mark, LF or CRLF.
         where: the file's name, for messages.
-        max_bytes: refuse more than that.
+        max_bytes, max_nodes: refuse more than that.
 
     Raises:
         InvalidInput: not UTF-8, no YAML, conflict markers, duplicate keys, a Python tag, too deep or too large; the
@@ -96,7 +97,7 @@ def load(data: bytes, where: str, *, max_bytes: int = MAX_BYTES) -> Any:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{where}: byte {error.start}: not UTF-8") from None
-    _check_depth(text, where)
+    _check_events(text, where, max_nodes)
     try:
         document = yaml.load(text, Loader=_Loader)  # noqa: S506  (a subclass of the safe loader)
     except yaml.MarkedYAMLError as error:
@@ -109,9 +110,9 @@ def load(data: bytes, where: str, *, max_bytes: int = MAX_BYTES) -> Any:
     return document
 
 
-def load_mapping(data: bytes, where: str) -> dict[str, Any]:
+def load_mapping(data: bytes, where: str, *, max_nodes: int = MAX_NODES) -> dict[str, Any]:
     """As `load`, for a document that must be a mapping with text keys; an empty one is an empty mapping."""
-    document = load(data, where)
+    document = load(data, where, max_nodes=max_nodes)
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -151,17 +152,23 @@ def edit(path: Path, change: Callable[[Any], None]) -> bytes:
     from ruamel.yaml.error import YAMLError
 
     data = path.read_bytes() if path.exists() else b""
-    load_mapping(data, path.name)
+    load_mapping(data, path.name, max_nodes=MAX_EDITED_NODES)
     roundtrip = YAML()
     roundtrip.preserve_quotes = True
     roundtrip.width = 1 << 20
     text = data.decode("utf-8-sig").replace("\r\n", "\n")
-    found = _LIST_BELOW_KEY.search(text)
-    offset = max(0, len(found[2]) - len(found[1])) if found else 0
-    roundtrip.indent(mapping=2, sequence=offset + 2, offset=offset)
+    mapping, offset = _step(text, _MAPPING_IN_MAPPING, 2), _step(text, _LIST_IN_MAPPING, 0)
+    roundtrip.indent(mapping=mapping, sequence=offset + 2, offset=offset)
+    if (null := re.search(r"[:-][ \t]+(null|Null|NULL|~)[ \t]*(?:#.*)?$", text, re.MULTILINE)) is not None:
+        roundtrip.Representer = _representer(null[1])
+    # ruamel.yaml drops what stands in front of the document: comments before ``---``, or comments alone
+    start = re.match(r"((?:[ \t]*(?:#.*)?\n)*)---[ \t]*\n", text)
+    roundtrip.explicit_start = start is not None
+    head = start[1] if start else ""
     try:
-        document = roundtrip.load(text)
-        document = {} if document is None else document
+        document = roundtrip.load(text[len(head) :])
+        if document is None:
+            document, head = {}, text if text.endswith("\n") or not text else text + "\n"
         before = copy.deepcopy(document)
         change(document)
         if document == before:
@@ -171,7 +178,32 @@ def edit(path: Path, change: Callable[[Any], None]) -> bytes:
     except YAMLError as error:
         raise InvalidInput(f"{path.name}: {str(error).splitlines()[0]}") from None
     end = "\r\n" if b"\r\n" in data else "\n"
-    return stream.getvalue().replace("\n", end).encode("utf-8")
+    return (head + stream.getvalue()).replace("\n", end).encode("utf-8")
+
+
+_KEY_ALONE = r"^( *)(?![ #-])(?:[^\n#]*[^\s\n#])?:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*"
+_MAPPING_IN_MAPPING = re.compile(_KEY_ALONE + r"( +)[^\s#-][^\n]*:", re.MULTILINE)
+_LIST_IN_MAPPING = re.compile(_KEY_ALONE + r"( *)- ", re.MULTILINE)
+
+
+def _step(text: str, pattern: re.Pattern[str], default: int) -> int:
+    """How far a document sets in what stands below a key, by the first place that shows it."""
+    for match in pattern.finditer(text):
+        step = len(match[2]) - len(match[1])
+        if 0 <= step <= 8 and (step or pattern is _LIST_IN_MAPPING):
+            return step
+    return default
+
+
+def _representer(null: str) -> Any:
+    """Null as the document writes it; ruamel.yaml would leave it out."""
+    from ruamel.yaml.representer import RoundTripRepresenter
+
+    class Representer(RoundTripRepresenter):  # type: ignore[misc]
+        pass
+
+    Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", null))
+    return Representer
 
 
 class _Dumper(yaml.SafeDumper):
@@ -181,11 +213,14 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _check_depth(text: str, where: str) -> None:
-    """Refuse deep nesting before the loader recurses into it, and aliases within their own anchor."""
-    depth = 0
+def _check_events(text: str, where: str, max_nodes: int) -> None:
+    """Refuse deep nesting before the loader recurses into it, and more nodes than memory and patience are there for."""
+    depth = nodes = 0
     try:
         for event in yaml.parse(text, Loader=_Base):
+            nodes += isinstance(event, yaml.NodeEvent)
+            if nodes > max_nodes:
+                raise InvalidInput(f"{where}: more than the {max_nodes} nodes that are read")
             if isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
                 depth += 1
                 if depth > MAX_DEPTH:

@@ -1,5 +1,6 @@
 """``modelver add``."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +71,6 @@ def add(
     if result.kind == "pipeline":
         say(f"next: dvc repro, then git add -A && git commit, then modelver tag {name}")
     elif result.new:
-        say(f'next: git add {" ".join(result.files)} && git commit -m "Add {name}", then modelver tag {name}')
+        say(f'next: git add {shlex.join(result.files)} && git commit -m "Add {name}", then modelver tag {name}')
     else:
         say(f"next: modelver tag {name}")

@@ -47,6 +47,9 @@ def tag(
 ) -> None:
     """Make a version of what is checked out: record it, commit the record, tag the commit. All or nothing.
 
+    The commit holds the model's generated files alone; what you have staged or changed stays as it is. Git's commit
+    hooks (pre-commit, commit-msg, …) do not run for it.
+
     Examples:
 
       modelver tag digits -m "more trees"

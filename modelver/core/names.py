@@ -89,6 +89,15 @@ def check_model_name(name: str) -> str:
     return name
 
 
+def is_model_name(name: str) -> bool:
+    """Whether a model may be called so."""
+    try:
+        check_model_name(name)
+    except InvalidInput:
+        return False
+    return True
+
+
 def check_environment_name(name: str) -> str:
     """Return ``name`` if an environment may be called so; raises InvalidInput as `check_model_name`."""
     _check_grammar("environment", name)

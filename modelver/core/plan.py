@@ -93,6 +93,7 @@ def choose_version(
             hint=f"modelver tag {model} --force-new   (to make a new version all the same)",
         )
     needed: Level = "patch" if level == "none" else level
+    reasons = reasons or (f"nothing changed since {base.version}",)
     wanted = request.version or (None if request.bump else _usable(proposed, base.version, taken))
     if wanted is not None:
         version = wanted
@@ -184,5 +185,6 @@ def _line(text: str) -> str:
 
 def _paragraphs(text: str) -> str:
     lines = (_line(line) for line in text.strip().splitlines())
-    # A blank line ends the trailers' paragraph, so what the user writes can't pass for one of ours.
-    return "\n".join(lines)
+    # A blank line ends the trailers' paragraph, so what the user writes can't pass for one of ours. What looks like a
+    # signature would end the message for Git, and the trailers with it.
+    return "\n".join(f" {line}" if line.startswith("-----BEGIN ") else line for line in lines)

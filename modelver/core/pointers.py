@@ -92,7 +92,7 @@ def locked_stages(path: str, document: object) -> list[LockedStage]:
         entry = _mapping(stage, where)
         cmd = entry.get("cmd")
         params = {
-            str(file): dict(_mapping(values, where))
+            str(file): {str(key): value for key, value in _mapping(values, where).items()}
             for file, values in _mapping(entry.get("params") or {}, where).items()
         }
         stages.append(

@@ -1,6 +1,7 @@
 """`modelver add`: declare a model, in whichever of the three ways it comes."""
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,7 +112,9 @@ class _Adding:
         if not os.path.lexists(path) and not self._made_by_stage(path):
             raise NotFound(f"{path} does not exist")
         if path.is_symlink():
-            raise Refused(f"{path} is a symbolic link", hint=f"modelver add {self.request.name} {path.resolve()}")
+            raise Refused(
+                f"{path} is a symbolic link", hint=_command("modelver", "add", self.request.name, path.resolve())
+            )
         kind = self._kind()
         self._refuse_change_of_kind(kind)
         if dry_run:
@@ -159,7 +162,8 @@ class _Adding:
         if not data:
             raise Refused(
                 f"exporting {source} needs real rows of data, to record what the model answers on them",
-                hint=f"modelver add {request.name} {source} --data FILE.csv   (or --plain to track it as it lies)",
+                hint=_command("modelver", "add", request.name, source)
+                + " --data FILE.csv   (or --plain to track it as it lies)",
             )
         for path in (source, data):
             if path in self._made:
@@ -199,7 +203,8 @@ class _Adding:
         path = self._inside()
         if self._tracked_by_git(path):
             raise Refused(
-                f"{path} is tracked by Git, and DVC can't track it as well", hint=f"git rm -r --cached {path}"
+                f"{path} is tracked by Git, and DVC can't track it as well",
+                hint=_command("git", "rm", "-r", "--cached", path),
             )
         if path not in self._made:
             self._dvc_add(path)
@@ -251,7 +256,7 @@ class _Adding:
         full = Path(os.path.realpath(path))
         root = Path(os.path.realpath(self.root))
         if not full.is_relative_to(root) or full == root:
-            raise Refused(f"{path} lies outside the repository", hint=f"cp -r {path} {self.root}")
+            raise Refused(f"{path} lies outside the repository", hint=_command("cp", "-r", path, self.root))
         relative = full.relative_to(root).as_posix()
         if relative.split("/")[0] in (".git", ".dvc"):
             raise Refused(f"{path} belongs to Git or DVC")
@@ -275,6 +280,11 @@ class _Adding:
             self._write(
                 name, (present + ("\n" if present and not present.endswith("\n") else "") + line + "\n").encode()
             )
+
+
+def _command(*words: str | Path) -> str:
+    """A command to copy into a shell: a file may be called anything."""
+    return shlex.join(map(str, words))
 
 
 def _settings(project: Project, name: str) -> dict[str, Any]:

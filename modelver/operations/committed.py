@@ -1,6 +1,7 @@
 """What a model's stages depend on must be committed before a tag, or the tag's lineage would lie."""
 
 import posixpath
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ def refuse_uncommitted(project: Project, facts: ModelFacts) -> None:
         shown = ", ".join(blocking[:6]) + (f" and {len(blocking) - 6} more" if len(blocking) > 6 else "")
         raise Refused(
             f"{facts.name} depends on what is not committed: {shown}",
-            hint=f"git add {' '.join(blocking)} && git commit",
+            hint=f"git add {shlex.join(blocking)} && git commit",
         )
 
 

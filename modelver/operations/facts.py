@@ -1,6 +1,7 @@
 """Gathering what a sidecar is made of, from one snapshot of the repository's files."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,15 @@ from modelver.adapters import yaml
 from modelver.core import card, lineage, sidecar
 from modelver.core.layout import DVC_LOCK, DVC_YAML, PARAMS, Layout
 from modelver.core.manifest import FileEntry, TensorEntry, dvc_dir_hash, load_files, load_tensors
-from modelver.core.names import shown
+from modelver.core.names import is_model_name, shown
 from modelver.core.pointers import LockedStage, Out, locked_stages, outs_in
 from modelver.core.refs import near
 from modelver.core.versions import Scheme, parse_scheme
 from modelver.errors import InvalidInput, NotFound
 from modelver.operations.snapshot import Snapshot
+
+MAX_JSON = 16 << 20
+"""Largest JSON document read, in bytes; parsed, brackets take some 25 times as much memory."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,12 @@ class ModelFacts:
 def model_names(snapshot: Snapshot) -> list[str]:
     """The models of a snapshot: the entries under ``artifacts:`` in ``dvc.yaml``, in order of their names.
 
+    Entries that no model can be called like are other tools' business.
+
     Raises:
         InvalidInput: ``dvc.yaml`` can't be read.
     """
-    return sorted(_artifacts(snapshot))
+    return sorted(name for name in _artifacts(snapshot) if isinstance(name, str) and is_model_name(name))
 
 
 def parsed(snapshot: Snapshot, path: str) -> dict[str, Any]:
@@ -215,7 +221,7 @@ def mend_weights(facts: ModelFacts) -> str:
         return "dvc repro"
     if facts.kind == "ingested":
         return f"modelver add {facts.name} PATH"
-    return f"modelver add {facts.name} {facts.path}"
+    return f"modelver add {facts.name} {shlex.quote(facts.path)}"
 
 
 def manifest_matches(files: list[FileEntry], weights: Out) -> bool:
@@ -262,6 +268,8 @@ def _json(snapshot: Snapshot, path: str) -> dict[str, Any] | None:
     data = snapshot.read(path)
     if data is None:
         return None
+    if len(data) > MAX_JSON:
+        raise InvalidInput(f"{path}: {len(data)} bytes, more than the {MAX_JSON} that are read")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -140,7 +140,7 @@ def _tag_facts(project: Project, version: ModelVersion) -> dict[str, Any]:
 
 def _split_signature(message: str) -> tuple[str, str]:
     for marker in ("-----BEGIN PGP SIGNATURE-----", "-----BEGIN SSH SIGNATURE-----", "-----BEGIN SIGNED MESSAGE-----"):
-        place = message.find("\n" + marker)
+        place = message.rfind("\n" + marker)  # the last one counts, as for Git
         if place >= 0:
             return message[: place + 1], message[place + 1 :]
     return message, ""

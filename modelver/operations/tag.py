@@ -1,6 +1,7 @@
 """`modelver tag`: record, commit, and make the version's tag, all or nothing."""
 
 import hashlib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,11 @@ def _tag(
     if dry_run:
         return _result(plan, tag_name, None if changes else head.commit, sorted(changes), steps, dry_run=True)
     committer(git)
-    blobs = {path: write_blob(git, data) for path, data in changes.items() if data is not None}
+    blobs = {
+        path: write_blob(git, data, filtered_as=None if path in plan.contents else path)
+        for path, data in changes.items()
+        if data is not None
+    }
     commit = head.commit
     if changes:
         commit = write_commit(
@@ -157,7 +162,7 @@ def _tag(
         tag_object=tag_object,
         files={path: Change(blob_before(git, path), blobs.get(path)) for path in changes},
     )
-    publish(git, transaction, {path: data for path, data in changes.items() if data is not None}, lock=lock)
+    publish(git, transaction, plan.contents, lock=lock)
     return _result(plan, tag_name, commit, sorted(changes), steps, dry_run=False)
 
 
@@ -174,7 +179,7 @@ def refuse_stale(project: Project, facts: ModelFacts) -> None:
         more = f" (and {len(stale) - 1} more)" if len(stale) > 1 else ""
         raise Refused(
             f"the pipeline is stale: stage {first.name}: {'; '.join(first.reasons[:3])}{more}",
-            hint=f"dvc repro {stale[-1].name}   (or modelver tag {facts.name} --repro)",
+            hint=f"dvc repro {shlex.quote(stale[-1].name)}   (or modelver tag {facts.name} --repro)",
         )
 
 
@@ -234,7 +239,11 @@ def _refuse_on_remote(project: Project, name: str, tag_name: str, say: Say) -> N
 def _changes(project: Project, plan: RecordPlan, head: str) -> dict[str, bytes | None]:
     """The model's own files that differ from HEAD: path → content, None for one that is gone."""
     committed = project.git.files_at(head, owned := plan.facts.owned_paths())
-    wanted: dict[str, bytes | None] = {path: project.worktree.read(path) for path in owned}
+    dirty = project.git.changed_paths(owned)
+    # A file that Git finds unchanged may still have other bytes than its blob: core.autocrlf makes CRLF of LF.
+    wanted: dict[str, bytes | None] = {
+        path: project.worktree.read(path) for path in owned if path in dirty or path not in committed
+    }
     wanted.update(plan.contents)
     return {path: data for path, data in wanted.items() if data != committed.get(path)}
 

@@ -119,7 +119,13 @@ def main_or_linked(git: GitRepository) -> tuple[str, str]:
 
 
 def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str, bytes], *, lock: int) -> None:
-    """Carry a transaction out. Blobs, commit and tag object must exist; ``lock`` is what `locked` gave.
+    """Carry a transaction out. Blobs, commit and tag object must exist.
+
+    Args:
+        git: the repository.
+        transaction: what to do.
+        contents: path → bytes of the files to write; the others of the transaction lie in the working tree as they are.
+        lock: what `locked` gave.
 
     A Git that died after the refs had moved does no harm: what it left to do is done.
 
@@ -130,8 +136,8 @@ def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str,
     write_atomic(journal, json.dumps(asdict(transaction), indent=1).encode())
     try:
         for path, change in transaction.files.items():
-            if change.before != change.after:
-                _put(git.root / path, contents.get(path) if change.after else None)
+            if change.before != change.after and (path in contents or change.after is None):
+                _put(git.root / path, contents.get(path))
         changes = _ref_changes(transaction)
         if changes:
             update_refs(git, changes, f"modelver {transaction.operation}", lock=lock)

@@ -1,6 +1,7 @@
 """The weights of a model on this machine: are they what the pointer says, and is the cache whole?"""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def manifest_of_worktree(project: Project, weights: Out) -> list[FileEntry]:
     entries = []
     for path, md5 in listing:
         if not cache.has(md5):
-            raise NotFound(f"{weights.path}: {path} is not in DVC's cache", hint=f"dvc pull {weights.path}")
+            raise NotFound(
+                f"{weights.path}: {path} is not in DVC's cache", hint=f"dvc pull {shlex.quote(weights.path)}"
+            )
         stored = cache.path(md5)
         digest = hashes.digest(stored)
         if digest.md5 != md5:
@@ -69,12 +72,16 @@ def _check_cache(facts: ModelFacts, cache: DvcCache, hashes: HashCache) -> None:
     assert facts.files is not None
     assert facts.weights is not None
     if facts.weights.is_dir and not cache.has(facts.weights.md5):
-        raise Refused(f"the weights of {facts.name} are not in DVC's cache", hint=f"dvc pull {facts.path}")
+        raise Refused(f"the weights of {facts.name} are not in DVC's cache", hint=f"dvc pull {shlex.quote(facts.path)}")
+    if facts.weights.is_dir:
+        listing = cache.path(facts.weights.md5)
+        if hashes.digest(listing).md5 + ".dir" != facts.weights.md5:
+            raise _damaged(listing, facts.path)
     for entry in facts.files:
         if not cache.has(entry.md5):
             raise Refused(
                 f"the weights of {facts.name} are not whole in DVC's cache: {entry.path} is missing",
-                hint=f"dvc pull {facts.path}",
+                hint=f"dvc pull {shlex.quote(facts.path)}",
             )
         stored = cache.path(entry.md5)
         digest = hashes.digest(stored)
@@ -101,9 +108,20 @@ def _check_worktree(project: Project, facts: ModelFacts, hashes: HashCache) -> N
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise Refused(
             f"{facts.path} is not what {facts.weights.pointer} says: {', '.join(differing[:3])}{more}",
-            hint=f"{mend_weights(facts)}   (takes the change; modelver restore --force {facts.path} drops it)",
+            hint=_take_or_drop(facts),
         )
 
 
+def _take_or_drop(facts: ModelFacts) -> str:
+    """How to mend weights that were edited in place. Those of an ingested model are made from its source alone."""
+    drop = f"modelver restore --force {shlex.quote(facts.path)}"
+    take = mend_weights(facts)
+    if facts.kind == "ingested":
+        return f"{drop}   (drops the change; {take} brings other weights)"
+    return f"{take}   (takes the change; {drop} drops it)"
+
+
 def _damaged(stored: Path, what: str) -> CheckFailed:
-    return CheckFailed(f"{what}: the object in DVC's cache is damaged: {stored}", hint=f"rm -f {stored} && dvc pull")
+    return CheckFailed(
+        f"{what}: the object in DVC's cache is damaged: {stored}", hint=f"rm -f {shlex.quote(str(stored))} && dvc pull"
+    )

@@ -30,9 +30,10 @@ class RefChange:
     old: str | None
 
 
-def write_blob(git: GitRepository, data: bytes) -> str:
-    """Store bytes as they are (no filters) and return the blob's id."""
-    return run_git(git.root, [*_DURABLE, "hash-object", "-w", "--stdin", "--no-filters"], stdin=data).decode().strip()
+def write_blob(git: GitRepository, data: bytes, *, filtered_as: str | None = None) -> str:
+    """Store bytes and return the blob's id: as they are, or as `git add` would store the file ``filtered_as``."""
+    filters = "--no-filters" if filtered_as is None else f"--path={filtered_as}"
+    return run_git(git.root, [*_DURABLE, "hash-object", "-w", "--stdin", filters], stdin=data).decode().strip()
 
 
 def write_commit(git: GitRepository, parent: str, files: Mapping[str, str | None], message: str) -> str:
@@ -156,15 +157,23 @@ def _write_signed_tag(git: GitRepository, name: str, commit: str, message: str, 
             stdin=message.encode(), env=env,
         )  # fmt: skip
         if status != 0:
-            said = " ".join(errors.decode("utf-8", "replace").split())[-300:]
-            raise ExternalFailure(
-                f"Git could not sign the tag: {said}",
-                hint="git config gpg.format ssh && git config user.signingKey ~/.ssh/id_ed25519.pub",
-            )
+            raise _not_signed(errors)
         output = run_git(git.root, ["rev-parse", "--verify", f"refs/tags/{name}"], env=env)
-        return output.decode().strip()
+        tag = output.decode().strip()
+        # Git 2.39 says what is wrong, makes the tag without a signature, and ends with 0 where ssh-keygen finds no key.
+        if b"\n-----BEGIN " not in run_git(git.root, ["cat-file", "tag", tag]):
+            raise _not_signed(errors)
+        return tag
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _not_signed(errors: bytes) -> ExternalFailure:
+    said = " ".join(errors.decode("utf-8", "replace").split())[-300:]
+    return ExternalFailure(
+        f"Git could not sign the tag: {said}",
+        hint="git config gpg.format ssh && git config user.signingKey ~/.ssh/id_ed25519.pub",
+    )
 
 
 def _state_dir(git: GitRepository) -> Path:
