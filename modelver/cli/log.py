@@ -28,7 +28,15 @@ def log(
         say("nothing has happened yet")
         return
     rows = [
-        (e.time, e.action, e.model, e.version or "?", e.environment or "", printable(e.tagger.partition(" <")[0]))
+        (
+            e.time,
+            e.action + (" (emergency)" if e.emergency is not None else ""),
+            e.model,
+            e.version or "?",
+            e.environment or "",
+            printable(e.tagger.partition(" <")[0]),
+            printable(e.reason),
+        )
         for e in events
     ]
-    out(table(rows, ("time", "action", "model", "version", "environment", "by"), form))
+    out(table(rows, ("time", "action", "model", "version", "environment", "by", "why"), form))

@@ -18,10 +18,12 @@ from modelver.cli import (
     promote,
     record,
     restore,
+    rollback,
     show,
     stage,
     status,
     tag,
+    yank,
 )
 from modelver.errors import ModelverError
 
@@ -45,6 +47,8 @@ _COMMANDS = (
     ("diff", diff.diff),
     ("log", log.log),
     ("promote", promote.promote),
+    ("rollback", rollback.rollback),
+    ("yank", yank.yank),
     ("check", check.check),
     ("restore", restore.restore),
     ("demo", demo.demo),

@@ -177,7 +177,7 @@ def decision_message(
     Args:
         action: what was decided.
         version: about which version.
-        environment: where; None for a yank.
+        environment: where; None for a yank, and for a commit that brings a version's files back.
         before: the version that ran there before; None where none did.
         reason: the user's words; may be empty.
         overridden: what an emergency went over; None where it was none.
@@ -186,7 +186,7 @@ def decision_message(
     what = f"{version.model} {version.version}"
     subjects: dict[Action, str] = {
         "promote": f"Promote {what} to {environment}",
-        "rollback": f"Roll {environment} back to {what}",
+        "rollback": f"Roll {environment} back to {what}" if environment else f"Bring back {what}",
         "unassign": f"Take {what} out of {environment}",
         "yank": f"Yank {what}",
     }

@@ -11,8 +11,9 @@ from modelver.core.registry import ModelVersion
 from modelver.core.versions import parse_bump, parse_requested
 from modelver.operations.diffing import diff as _diff
 from modelver.operations.facts import version_scheme
-from modelver.operations.listing import Event, VersionDetails, list_versions
+from modelver.operations.listing import Event, Running, VersionDetails, list_versions
 from modelver.operations.listing import log as _log
+from modelver.operations.listing import running as _running
 from modelver.operations.listing import show as _show
 from modelver.operations.project import Project
 from modelver.operations.record import RecordPlan
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from modelver.operations.add import AddRequest, AddResult
     from modelver.operations.check import CheckReport
     from modelver.operations.promote import Decision
+    from modelver.operations.rollback_commit import RollbackCommit
 
 
 def open(path: str | Path = ".") -> "Repository":
@@ -217,6 +219,117 @@ class Repository:
         return promote(
             self._project(), ref, environment, model=model, reason=reason, sign=sign, dry_run=dry_run, say=say
         )
+
+    def rollback(
+        self,
+        model: str,
+        ref: str | None = None,
+        *,
+        environment: str | None = None,
+        reason: str = "",
+        emergency: bool = False,
+        sign: bool = False,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "Decision":
+        """Put an earlier version back into an environment, through the same gates.
+
+        Args:
+            model: its name.
+            ref: the version; None for what ran there before.
+            environment: where; may be left out where the model runs in one.
+            reason: why; kept in the tag.
+            emergency: set gates and order aside; the tag says so.
+            sign, dry_run, say: as `tag`.
+
+        Raises:
+            NotFound, Refused, CheckFailed, ExternalFailure: as `promote`; or there is no way back.
+        """
+        from modelver.operations.rollback import rollback
+
+        return rollback(
+            self._project(), model, ref, environment=environment, reason=reason, emergency=emergency, sign=sign,
+            dry_run=dry_run, say=say,
+        )  # fmt: skip
+
+    def unassign(
+        self,
+        model: str,
+        *,
+        environment: str | None = None,
+        reason: str = "",
+        sign: bool = False,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "builtins.list[Decision]":
+        """Take a model out of an environment, so that nothing of it runs there; arguments and errors as `rollback`."""
+        from modelver.operations.rollback import unassign
+
+        return unassign(
+            self._project(), model, environment=environment, reason=reason, sign=sign, dry_run=dry_run, say=say
+        )
+
+    def rollback_commit(
+        self,
+        model: str,
+        ref: str | None = None,
+        *,
+        reason: str = "",
+        dry_run: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> "RollbackCommit":
+        """Commit a version's files of one model on top of HEAD, and restore its weights.
+
+        Args:
+            model: its name.
+            ref: the version; None for the one before the version that HEAD records.
+            reason: why; kept in the commit's message.
+            dry_run: only plan.
+            progress: told of bytes of weights that were placed.
+
+        Raises:
+            Refused: uncommitted changes are in the way, or nothing would change.
+            ExternalFailure: Git failed; nothing has changed.
+        """
+        from modelver.operations.rollback_commit import rollback_commit
+
+        return rollback_commit(self._project(), model, ref, reason=reason, dry_run=dry_run, progress=progress)
+
+    def yank(
+        self,
+        ref: str,
+        *,
+        model: str | None = None,
+        reason: str = "",
+        sign: bool = False,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "Decision":
+        """Withdraw a version: `latest` and its like pass it over; what runs it goes on. Arguments as `promote`.
+
+        Raises:
+            Refused: it is yanked already, or is no version.
+            ExternalFailure: Git failed, or could not sign; nothing has changed.
+        """
+        from modelver.operations.yank import yank
+
+        return yank(self._project(), ref, model=model, reason=reason, sign=sign, dry_run=dry_run, say=say)
+
+    def running(
+        self, model: str | None = None, *, environment: str | None = None, on: str | None = None
+    ) -> "builtins.list[Running]":
+        """What environments run, or ran on a date.
+
+        Args:
+            model: only this one.
+            environment: only this one.
+            on: a date (the end of that day) or a time, ISO 8601, UTC unless it names a zone; None for now.
+
+        Raises:
+            InvalidInput: no date.
+            NotFound: there is no such model or environment.
+        """
+        return _running(self._project(), model, environment, on)
 
     def check(self, base: str | None = None) -> "CheckReport":
         """Judge every model that changed between a Git revision and HEAD, as CI does on a pull request.

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelver.core.environments import parse_environments
+from modelver.core.environments import parse_environments, parse_moment, trailers_in
 from modelver.core.layout import PARAMS
-from modelver.core.names import TagName, check_model_name
+from modelver.core.names import TagName, check_environment_name, check_model_name
 from modelver.core.refs import near
-from modelver.core.registry import ModelVersion, TagRecord
+from modelver.core.registry import Assignment, ModelVersion, TagRecord
 from modelver.errors import NotFound
 from modelver.operations.facts import modelver_params
 from modelver.operations.project import Project
@@ -38,10 +38,14 @@ class Event:
 
     Attributes:
         time: ISO 8601, UTC.
-        action: ``version``, ``yank``, ``assign`` or ``unassign``.
+        action: ``version``, ``promote``, ``rollback``, ``unassign`` or ``yank``; ``assign`` where another tool than
+            modelver put a version into an environment.
         model, version, environment: what it is about; None where it does not apply.
         tag, commit, tagger: from the tag.
         message: the tag's words.
+        reason: why, as the tag's trailer has it; empty where nothing was said.
+        before: the version that ran there before; None where none did or the tag does not say.
+        emergency: what an emergency went over; None where it was none.
     """
 
     time: str
@@ -53,6 +57,38 @@ class Event:
     commit: str
     tagger: str
     message: str
+    reason: str = ""
+    before: str | None = None
+    emergency: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stable JSON form."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Running:
+    """What an environment runs, or ran.
+
+    Attributes:
+        model, environment: names.
+        version, version_tag: what runs; None where a commit was put there that is no version.
+        commit: the version's commit.
+        since: since when, ISO 8601, UTC.
+        tag, tagger, reason: of the decision.
+        yanked: whether the version was withdrawn, then.
+    """
+
+    model: str
+    environment: str
+    version: str | None
+    version_tag: str | None
+    commit: str
+    since: str
+    tag: str
+    tagger: str
+    reason: str
+    yanked: bool
 
     def to_dict(self) -> dict[str, Any]:
         """The stable JSON form."""
@@ -98,6 +134,50 @@ def log(project: Project, name: str | None = None) -> list[Event]:
     return [_event(n, r, versions, messages.get(r.object_id, "")) for n, r in events]
 
 
+def running(
+    project: Project, name: str | None = None, environment: str | None = None, on: str | None = None
+) -> list[Running]:
+    """What environments run, or ran at a time: by model and environment.
+
+    Args:
+        project: the repository.
+        name: only this model.
+        environment: only this one.
+        on: as `parse_moment`; None for now.
+
+    Raises:
+        InvalidInput: ``on`` is no date, or no model or environment can be called so.
+        NotFound: there is no such model or environment.
+    """
+    moment = parse_moment(on) if on is not None else None
+    list_versions(project, name)
+    if environment is not None and environment not in (known := environment_names(project)):
+        check_environment_name(environment)
+        raise NotFound(
+            f"there is no environment {environment!r}",
+            hint="there are " + ", ".join(known) if known else "modelver promote REF ENV",
+        )
+    registry = project.registry if moment is None else project.registry.at(moment)
+    found = registry.running(name, environment)
+    messages = _messages(project, [one.record for one in found])
+    return [_running(one, messages.get(one.record.object_id, "")) for one in found]
+
+
+def _running(one: Assignment, message: str) -> Running:
+    return Running(
+        model=one.model,
+        environment=one.environment,
+        version=str(one.version.version) if one.version else None,
+        version_tag=one.version.tag if one.version else None,
+        commit=one.record.commit,
+        since=one.record.created,
+        tag=one.record.name,
+        tagger=one.record.tagger,
+        reason=trailers_in(message).get("Modelver-Reason", ""),
+        yanked=one.version is not None and one.version.yanked,
+    )
+
+
 def environment_names(project: Project) -> list[str]:
     """Environments that ``params.yaml`` declares, in its order, then others that have run something."""
     declared = parse_environments(
@@ -108,9 +188,13 @@ def environment_names(project: Project) -> list[str]:
 
 
 def _event(name: TagName, record: TagRecord, versions: Mapping[tuple[str, str], str], message: str) -> Event:
+    said = trailers_in(message)
+    action: str = "version" if name.action == "register" else name.action
+    if action == "assign" and said.get("Modelver-Action") in ("promote", "rollback"):
+        action = said["Modelver-Action"]
     return Event(
         time=record.created,
-        action="version" if name.action == "register" else name.action,
+        action=action,
         model=name.model,
         version=str(name.version) if name.version else versions.get((name.model, record.commit)),
         environment=name.environment,
@@ -118,6 +202,9 @@ def _event(name: TagName, record: TagRecord, versions: Mapping[tuple[str, str], 
         commit=record.commit,
         tagger=record.tagger,
         message=message,
+        reason=said.get("Modelver-Reason", ""),
+        before=said.get("Modelver-From"),
+        emergency=said.get("Modelver-Emergency"),
     )
 
 

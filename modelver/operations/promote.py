@@ -22,7 +22,7 @@ from modelver.core.gates import Check
 from modelver.core.layout import PARAMS
 from modelver.core.names import parse_tag, shown
 from modelver.core.registry import Assignment, ModelVersion
-from modelver.errors import CheckFailed, ExternalFailure, Refused
+from modelver.errors import ExternalFailure, Refused
 from modelver.operations.facts import model_settings, modelver_params, read_sidecar
 from modelver.operations.gating import environment_checks, refuse_for_environment
 from modelver.operations.project import Project
@@ -107,7 +107,7 @@ def promote(
     declared = declared_environments(project, project.worktree)
     place = pick_environment(declared, environment)
     with locked(project.git) as lock:
-        version = published_version(project, ref, model, f"{{}} {environment}")
+        version = published_version(project, ref, model)
         return move(project, version, place, "promote", reason=reason, sign=sign, dry_run=dry_run, say=say, lock=lock)
 
 
@@ -152,7 +152,7 @@ def move(
     checks = _gates(project, version, environment.name, emergency)
     overridden = [f"{version.tag} has not run in {name}" for name in missing]
     overridden += [check.message for check in checks if not check.ok]
-    before = str(running.version.version) if running is not None and running.version is not None else None
+    before = before_of(running)
     decision = Decision(
         action=action,
         model=model,
@@ -188,14 +188,13 @@ def declared_environments(project: Project, snapshot: Snapshot) -> dict[str, Env
     return parse_environments(modelver_params(snapshot).get("environments"), f"{PARAMS}, modelver.environments")
 
 
-def published_version(project: Project, ref: str, model: str | None, arguments: str) -> ModelVersion:
+def published_version(project: Project, ref: str, model: str | None) -> ModelVersion:
     """The version that a ref names.
 
     Args:
         project: the repository.
         ref: as the user wrote it.
         model: what a ref without a name means.
-        arguments: those of the command that the hint names, ``{}`` for the version.
 
     Raises:
         Refused: it names a commit that is no version, or a commit of one: what runs must have a name.
@@ -351,7 +350,6 @@ def _refuse_signer(project: Project, tag_object: str, signers: tuple[str, ...]) 
 
 
 __all__ = [
-    "CheckFailed",
     "Decision",
     "before_of",
     "counter_of",

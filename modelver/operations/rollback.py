@@ -1,0 +1,192 @@
+"""`modelver rollback`: an environment goes back to an earlier version, through the same gates as forward."""
+
+from collections.abc import Callable
+
+from modelver.core.environments import (
+    Environment,
+    decision_message,
+    pick_environment,
+    ran_before,
+    refuse_no_rollback,
+    stage_tag,
+)
+from modelver.core.refs import parse_ref
+from modelver.core.registry import Assignment, ModelVersion
+from modelver.errors import InvalidInput, NotFound, Refused
+from modelver.operations.listing import list_versions
+from modelver.operations.project import Project
+from modelver.operations.promote import (
+    Decision,
+    before_of,
+    counter_of,
+    declared_environments,
+    make_tag,
+    move,
+    published_version,
+    refuse_remote,
+)
+from modelver.operations.transaction import locked
+
+Say = Callable[[str], None]
+
+
+def rollback(
+    project: Project,
+    name: str,
+    ref: str | None,
+    *,
+    environment: str | None = None,
+    reason: str = "",
+    emergency: bool = False,
+    sign: bool = False,
+    dry_run: bool = False,
+    say: Say = lambda _: None,
+) -> Decision:
+    """Put an earlier version back into an environment.
+
+    Args:
+        project: the repository.
+        name: the model.
+        ref: the version; None for what ran there before what runs there now.
+        environment: where; None where the model runs in one only.
+        reason: the user's words, kept in the tag.
+        emergency: set gates and order aside; the tag says so for ever. Needs a reason.
+        sign: sign the tag though Git is not configured to.
+        dry_run: only look whether it may be.
+        say: told of what goes on, a sentence at a time.
+
+    Raises:
+        NotFound, InvalidInput, Refused, CheckFailed, ExternalFailure: as `promote`; or there is no way back.
+    """
+    if emergency and not reason.strip():
+        raise InvalidInput("an emergency needs a reason: it stays in the tag", hint="say it with --reason '…'")
+    with locked(project.git) as lock:
+        list_versions(project, name)
+        place = pick_running(project, name, environment)
+        running = next(iter(project.registry.running(name, place.name)), None)
+        if ref is None:
+            version = _previous(project, name, place.name, running)
+        else:
+            version = version_of(project, name, ref)
+            refuse_no_rollback(project.registry, version, place.name, running)
+        return move(
+            project,
+            version,
+            place,
+            "rollback",
+            reason=reason,
+            sign=sign,
+            dry_run=dry_run,
+            emergency=emergency,
+            say=say,
+            lock=lock,
+        )
+
+
+def unassign(
+    project: Project,
+    name: str,
+    *,
+    environment: str | None = None,
+    reason: str = "",
+    sign: bool = False,
+    dry_run: bool = False,
+    say: Say = lambda _: None,
+) -> list[Decision]:
+    """Take a model out of an environment, so that it runs nothing.
+
+    GTO, and with it `Registry.running`, falls back on what was put there before and never taken out; so each version
+    that ran there is taken out, the one that runs last. Killed in between, that one still runs, and the next call goes
+    on.
+
+    Args:
+        project, name, environment, reason, sign, dry_run, say: as `rollback`.
+
+    Returns:
+        What was decided of each version.
+
+    Raises:
+        NotFound, InvalidInput, Refused, ExternalFailure: as `rollback`.
+    """
+    with locked(project.git) as lock:
+        list_versions(project, name)
+        place = pick_running(project, name, environment)
+        if place.protected and not reason.strip():
+            raise Refused(f"{place.name} is protected, so the tag must say why", hint="say it with --reason '…'")
+        held = _held(project, name, place.name)
+        if not held:
+            raise Refused(f"{name} does not run in {place.name}", hint=f"modelver list {name}")
+        refuse_remote(project, held[-1], say, published=False)
+        first = counter_of(project, name)
+        decisions = []
+        for number, version in enumerate(held):
+            tag = stage_tag(name, place.name, first + number, assign=False)
+            message = decision_message("unassign", version, environment=place.name, reason=reason)
+            if not dry_run:
+                make_tag(project, tag, version, message, sign=sign, signers=place.signers, lock=lock, say=say)
+                project = Project(project.git)  # with the tag that was just made
+            decisions.append(
+                Decision(
+                    action="unassign",
+                    model=name,
+                    version=str(version.version),
+                    environment=place.name,
+                    tag=tag,
+                    commit=version.record.commit,
+                    before=str(version.version),
+                    reason=reason,
+                    remote=project.git.default_remote(),
+                    dry_run=dry_run,
+                )
+            )
+        return decisions
+
+
+def pick_running(project: Project, name: str, environment: str | None) -> Environment:
+    """The environment that a command means: the named one, or the only one in which the model runs.
+
+    Raises:
+        InvalidInput: it is left out where there are several.
+        NotFound: there is no such environment, or the model runs in none.
+    """
+    declared = declared_environments(project, project.worktree)
+    if environment is not None:
+        return pick_environment(declared, environment)
+    running = [one.environment for one in project.registry.running(name)]
+    if not running:
+        raise NotFound(f"{name} runs nowhere", hint=f"modelver promote {name}@latest ENV")
+    if len(running) > 1:
+        raise InvalidInput(
+            f"{name} runs in {', '.join(running)}: which one shall go back?", hint=f"say it with --env {running[0]}"
+        )
+    return pick_environment(declared, running[0])
+
+
+def version_of(project: Project, name: str, ref: str) -> ModelVersion:
+    """The version of ``name`` that ``ref`` names; raises InvalidInput where it is another model's, as `resolve`."""
+    named = parse_ref(ref).model
+    version = published_version(project, ref, name)
+    if version.model != name:
+        raise InvalidInput(f"{ref} is no version of {name}", hint=f"modelver rollback {named or version.model} {ref}")
+    return version
+
+
+def _previous(project: Project, name: str, environment: str, running: Assignment | None) -> ModelVersion:
+    version = ran_before(project.registry, name, environment)
+    if version is None:
+        now = before_of(running) or "nothing"
+        raise NotFound(f"nothing that is not yanked ran in {environment} before {now}", hint=f"modelver log {name}")
+    return version
+
+
+def _held(project: Project, name: str, environment: str) -> list[ModelVersion]:
+    """The versions that were put there and not taken out, the oldest first."""
+    held: dict[str, ModelVersion] = {}
+    for one in project.registry.assignments(name, environment):
+        held.pop(one.record.commit, None)
+        if one.assigned and one.version is not None:
+            held[one.record.commit] = one.version
+    return list(held.values())
+
+
+__all__ = ["pick_running", "rollback", "unassign", "version_of"]
