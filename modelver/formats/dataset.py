@@ -85,6 +85,30 @@ class Dataset:
         last = keys[-1]
         return last if self.frame is not None and last not in used else None
 
+    @property
+    def names(self) -> list[str]:
+        """Columns of a table, keys of a NumPy file."""
+        return self._keys()
+
+    def column(self, name: str, what: str) -> "Array":
+        """One column or key, first dimension rows; missing text is empty.
+
+        Args:
+            name: the column.
+            what: what asks for it, for the message.
+
+        Raises:
+            InvalidInput: there is no such column.
+        """
+        if name not in self._keys():
+            raise InvalidInput(f"{what}: {self.path} has no column {name!r}; it has {_some(self._keys())}")
+        column = self._column(name)
+        if column.dtype.kind != "O":
+            return column
+        column = column.copy()
+        column[[not isinstance(item, str) for item in column.ravel()]] = ""
+        return column
+
     def _keys(self) -> list[str]:
         return [str(key) for key in (self.frame.columns if self.frame is not None else self.arrays)]
 

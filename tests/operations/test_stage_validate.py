@@ -71,7 +71,8 @@ def test_a_good_export_passes_and_the_record_says_so(root):
     assert result.ok
     assert all(verdicts(result).values())
     assert set(verdicts(result)) == {
-        "digests", "structure", "description", "onnxruntime", "parity", "parity:labels", "gate:accuracy"
+        "digests", "structure", "description", "onnxruntime", "parity", "parity:labels", "edge:batch", "edge:nan",
+        "edge:extremes", "canary", "gate:accuracy",
     }  # fmt: skip
     record = json.loads((root / "models/m/validation.json").read_bytes())
     assert record == result.document
@@ -98,7 +99,8 @@ def test_swapped_labels_are_caught_by_agreement_and_by_accuracy(root):
     assert not result.ok
     assert verdicts(result) == {
         "digests": True, "structure": True, "description": True, "onnxruntime": True,
-        "parity": True, "parity:labels": False, "gate:accuracy": False,
+        "parity": True, "parity:labels": False, "edge:batch": True, "edge:nan": True, "edge:extremes": True,
+        "canary": False, "gate:accuracy": False,
     }  # fmt: skip
     assert json.loads((root / "models/m/validation.json").read_bytes())["ok"] is False
 

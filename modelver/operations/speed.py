@@ -1,0 +1,170 @@
+"""Time and memory, always beside an earlier version in the same run: figures of one machine say little alone.
+
+Both versions are loaded, each in a process of its own with onnxruntime and nothing else, and take turns, so that
+whatever else the machine does meets both. What is recorded are ratios; the processor and the thread count with them.
+"""
+
+import platform
+import shutil
+import statistics
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelver.adapters.dvc import DvcCache
+from modelver.core.gates import LATEST, Check, rounded
+from modelver.core.validation_settings import LatencySettings
+from modelver.errors import InvalidInput, NotFound, Refused
+from modelver.operations.facts import collect
+from modelver.operations.project import Project
+from modelver.operations.snapshot import CommitSnapshot
+from modelver.runtimes.isolated import Clean, clean_process
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+THREADS = 1
+"""Threads within an operator: more would measure the machine's other work too."""
+
+_MODEL = "model.onnx"
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Two versions measured side by side.
+
+    Attributes:
+        baseline: the version compared with; empty where there is none yet.
+        ratios: by name of `core.validation_settings.LATENCY_RATIOS`, new over baseline, without unit.
+        processor, threads: what was measured on.
+        rows: rows of one run.
+        checks: of the declared limits.
+    """
+
+    baseline: str
+    ratios: Mapping[str, float]
+    processor: str
+    threads: int
+    rows: int
+    checks: tuple[Check, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``validation.json``."""
+        ratios = {f"{name}_ratio": rounded(value, _DIGITS) for name, value in self.ratios.items()}
+        facts = {"baseline": self.baseline, "processor": self.processor, "threads": self.threads, "rows": self.rows}
+        return ratios | facts
+
+
+def compare(root: Path, model: str, asked: LatencySettings, inputs: "Mapping[str, Array]") -> Latency:
+    """Measure ``models/NAME/weights/`` beside the baseline's weights, which come from DVC's cache.
+
+    Args:
+        root: the repository's top.
+        model: the model's name.
+        asked: baseline, counts and limits.
+        inputs: the rows of each run, by name.
+
+    Raises:
+        Refused: the baseline's weights are not in the cache.
+        NotFound: there is no such version.
+        InvalidInput: the baseline is no ONNX model, or takes other inputs.
+    """
+    project = Project.open(root)
+    rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
+    facts = {"processor": processor(), "threads": THREADS, "rows": rows}
+    if asked.baseline == LATEST and project.registry.latest(model) is None:
+        message = "no latest version yet to compare with"
+        return Latency("", {}, **facts, checks=(Check("latency", True, message=message),))  # type: ignore[arg-type]
+    version = project.resolve(asked.baseline, model).version
+    if version is None:
+        raise NotFound(f"the latency's baseline {asked.baseline} is no version", hint=f"modelver list {model}")
+    with tempfile.TemporaryDirectory(prefix="modelver-baseline-") as scratch:
+        _checkout(project, version.record.commit, version.model, version.tag, Path(scratch))
+        ratios = measure(Path(scratch) / _MODEL, root / "models" / model / "weights" / _MODEL, inputs, asked)
+    checks = tuple(_judge(name, limit, ratios[name], version.tag) for name, limit in sorted(asked.max_ratio.items()))
+    said = Check("latency", True, message=f"measured beside {version.tag} on {facts['processor']}, {THREADS} thread")
+    return Latency(version.tag, ratios, **facts, checks=(said, *checks))  # type: ignore[arg-type]
+
+
+def measure(old: Path, new: Path, inputs: "Mapping[str, Array]", asked: LatencySettings) -> dict[str, float]:
+    """Ratios new over old: p50, p95 and p99 of a run, load time, peak memory beyond Python and the runtime.
+
+    Load times are the best of three loads each, taken in turns.
+    """
+    loads: dict[str, list[float]] = {"old": [], "new": []}
+    for _ in range(2):
+        for name, path in (("old", old), ("new", new)):
+            with clean_process("serve", path, inputs, threads=THREADS) as process:
+                loads[name].append(process.answer()["load"])
+    times: dict[str, list[float]] = {"old": [], "new": []}
+    memory: dict[str, float] = {}
+    with (
+        clean_process("serve", old, inputs, threads=THREADS) as first,
+        clean_process("serve", new, inputs, threads=THREADS) as second,
+    ):
+        both = {"old": first, "new": second}
+        for name, process in both.items():
+            loads[name].append(process.answer()["load"])
+        for round_ in range(asked.rounds):
+            for name in ("old", "new") if round_ % 2 == 0 else ("new", "old"):
+                memory[name] = _turn(both[name], asked.runs, times[name])
+    quantiles = {name: statistics.quantiles(values, n=100, method="inclusive") for name, values in times.items()}
+    ratios = {f"p{q}": quantiles["new"][q - 1] / quantiles["old"][q - 1] for q in (50, 95, 99)}
+    return ratios | {
+        "load": min(loads["new"]) / min(loads["old"]),
+        "memory": max(memory["new"], 1.0) / max(memory["old"], 1.0),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # no Linux
+    return platform.processor() or platform.machine()
+
+
+def _turn(process: Clean, runs: int, times: list[float]) -> float:
+    answer = process.ask(str(runs))
+    times += answer["times"]
+    return float(answer["memory"])
+
+
+def _checkout(project: Project, commit: str, model: str, tag: str, target: Path) -> None:
+    """The baseline's weights, verified, from DVC's cache."""
+    facts = collect(CommitSnapshot(project.git, commit), model)
+    if (
+        facts.weights is None
+        or not facts.weights.is_dir
+        or (facts.source or {}).get("format", {}).get("name") != "onnx"
+    ):
+        raise InvalidInput(f"{tag} is no ONNX model, so its latency can't be compared", hint="choose another baseline")
+    cache = DvcCache.find(project.root)
+    try:
+        for path, md5 in cache.read_dir(facts.weights.md5):
+            place = target / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            cache.copy_out(md5, place)
+    except NotFound as error:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        raise Refused(
+            f"latency is compared with {tag}, whose weights are not here: {error.message}",
+            hint=f"dvc fetch --all-tags {facts.path}   (or take `latency:` out of params.yaml)",
+        ) from None
+
+
+def _judge(name: str, limit: float, ratio: float, tag: str) -> Check:
+    value = rounded(ratio, _DIGITS)
+    ok = value is not None and value <= limit
+    message = f"{name} is {value:g} times that of {tag}, allowed: {limit:g}" if value is not None else "not measured"
+    hint = "" if ok else "optimize the model, or change the limit in params.yaml in a reviewed change"
+    return Check(f"latency:{name}", ok, value, limit, message, hint)
