@@ -47,6 +47,25 @@ def assess(name: Name) -> None:
         out(line)
 
 
+@app.command("optimize")
+def optimize(name: Name) -> None:
+    """Make the variants that `optimize:` in params.yaml asks for, in models/NAME/variants/, and judge each.
+
+    A variant outside of its limits is recorded as such and ends with status 0, so that `dvc repro` records it;
+    `modelver tag` refuses such a model.
+    """
+    from modelver.cli.render_optimize import lines
+    from modelver.operations.facts import model_settings
+    from modelver.operations.project import Project
+    from modelver.operations.stage_optimize import run
+
+    project = Project.open(Path.cwd())
+    with Progress(f"optimizing {name}") as progress:
+        result = run(project.root, name, model_settings(project.worktree, name), progress)
+    for line in lines(result):
+        out(line)
+
+
 @app.command("validate")
 def validate(name: Name) -> None:
     """Check models/NAME/weights/: structure, digests, parity with the framework, metrics, gates.

@@ -54,6 +54,21 @@ class Layout:
         return f"{self.folder}/assessment.json"
 
     @property
+    def variants(self) -> str:
+        """The folder of the variants, one folder each."""
+        return f"{self.folder}/variants"
+
+    @property
+    def variants_record(self) -> str:
+        """What `stage optimize` made, and its verdicts."""
+        return f"{self.folder}/variants.json"
+
+    @property
+    def variants_latency(self) -> str:
+        """What `stage optimize` measured: differs from run to run, so no stage declares it."""
+        return f"{self.folder}/variants-latency.json"
+
+    @property
     def weights(self) -> str:
         """The weights of a pipeline or ingested model."""
         return f"{self.folder}/weights"
@@ -72,6 +87,8 @@ class Layout:
             self.source,
             self.validation,
             self.assessment,
+            self.variants_record,
+            self.variants_latency,
             self.gitignore,
             self.weights + ".dvc",
         ]

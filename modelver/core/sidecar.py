@@ -11,6 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from modelver.core import variants as variant_rules
 from modelver.core.card import CardFacts
 from modelver.core.manifest import FileEntry, TensorEntry, tree_digest
 from modelver.core.printable import printable, shorten
@@ -76,6 +77,7 @@ def build(
     validation: Mapping[str, Any] | None,
     lineage: Sequence[Mapping[str, Any]] = (),
     params: Mapping[str, Mapping[str, Any]] | None = None,
+    variants: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The sidecar of one version: a pure function of its arguments.
 
@@ -92,6 +94,7 @@ def build(
         validation: the document ``validation.json``; None where no validation ran.
         lineage: the stages, upstream first.
         params: parameter file → name → value.
+        variants: the document ``variants.json``; None where no optimize stage ran.
 
     Raises:
         InvalidInput: a fact is missing or of the wrong type; a metric or a parameter is NaN or infinite.
@@ -120,7 +123,7 @@ def build(
         "targets": dict(_mapping(checked, "targets")),
         "lineage": list(lineage),
         "environment": origin.get("environment"),
-        "variants": {},
+        "variants": {} if variants is None else variant_rules.section(variants),
     }
     validate(document, f"models/{model}/metadata.yaml, as it would be written")
     return ordered(document)

@@ -11,6 +11,9 @@ dvc.lock text eol=lf
 models/**/metadata.yaml text eol=lf
 models/**/source.json text eol=lf
 models/**/validation.json text eol=lf
+models/**/assessment.json text eol=lf
+models/**/variants.json text eol=lf
+models/**/variants-latency.json text eol=lf
 models/**/*.jsonl text eol=lf linguist-generated
 """
 
@@ -40,6 +43,36 @@ STAGES: dict[str, Any] = {
             ],
         },
     },
+    "assess": {
+        "foreach": "${modelver.models}",
+        "do": {
+            "cmd": "modelver stage assess ${key}",
+            "deps": ["models/${key}/weights", "models/${key}/files.jsonl", "models/${key}/source.json"],
+            "outs": [{"models/${key}/assessment.json": {"cache": False}}],
+        },
+    },
+    "optimize": {
+        "foreach": "${modelver.models}",
+        "do": {
+            "cmd": "modelver stage optimize ${key}",
+            "deps": [
+                "models/${key}/weights",
+                "models/${key}/files.jsonl",
+                "models/${key}/source.json",
+                "${item.data}",
+                "${item.calibration}",
+            ],
+            "params": [
+                "modelver.models.${key}.target",
+                "modelver.models.${key}.task",
+                "modelver.models.${key}.optimize",
+            ],
+            "outs": [
+                "models/${key}/variants",
+                {"models/${key}/variants.json": {"cache": False}},
+            ],
+        },
+    },
     "validate": {
         "foreach": "${modelver.models}",
         "do": {
@@ -47,14 +80,23 @@ STAGES: dict[str, Any] = {
             "deps": ["models/${key}/weights", "models/${key}/files.jsonl", "models/${key}/source.json", "${item.data}"],
             "params": [
                 "modelver.models.${key}.target",
+                "modelver.models.${key}.task",
                 "modelver.models.${key}.gates",
                 "modelver.models.${key}.parity",
+                "modelver.models.${key}.targets",
+                "modelver.models.${key}.validate",
             ],
             "metrics": [{"models/${key}/validation.json": {"cache": False}}],
         },
     },
 }
 """The stage groups of ``dvc.yaml``. Block lists: DVC can't parse ``${…}`` in a flow list."""
+
+OPTIONAL = frozenset({"assess", "optimize"})
+"""Groups that a model can be versioned without: where a stage of that name does something else, it is left alone."""
+
+DEFAULTS: dict[str, Any] = {"task": None, "calibration": None, "optimize": {}, "targets": [], "validate": {}}
+"""What a model's entry holds at least: DVC fails on a stage whose parameter is missing."""
 
 
 def ensure_stages(document: Any) -> None:
@@ -70,7 +112,7 @@ def ensure_stages(document: Any) -> None:
             continue
         theirs = stages[name]
         body = theirs.get("do", theirs) if isinstance(theirs, dict) else {}
-        if f"modelver stage {name}" not in str(body.get("cmd", "")):
+        if f"modelver stage {name}" not in str(body.get("cmd", "")) and name not in OPTIONAL:
             raise Refused(
                 f"dvc.yaml has a stage {name!r} of its own, and modelver needs that name for its stage group",
                 hint=f"rename the stage in dvc.yaml (git grep -n '{name}:' dvc.yaml), then run this again",
@@ -106,6 +148,20 @@ def ensure_settings(document: Any, name: str, settings: dict[str, Any]) -> None:
     for key, value in settings.items():
         if key not in entry or value not in (None, {}):
             entry[key] = value
+    complete_settings(document)
+
+
+def complete_settings(document: Any) -> None:
+    """Give every model of a parsed ``params.yaml`` the keys that the stage groups speak of; calibration defaults to the
+    model's data."""
+    section = document.get("modelver")
+    models = section.get("models") if isinstance(section, dict) else None
+    for entry in models.values() if isinstance(models, dict) else ():
+        if not isinstance(entry, dict):
+            continue  # `modelver status` says so
+        for key, value in DEFAULTS.items():
+            if key not in entry:
+                entry[key] = entry.get("data") if key == "calibration" else _copy(value)
 
 
 def merged_attributes(present: str) -> str:

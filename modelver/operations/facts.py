@@ -33,7 +33,7 @@ class ModelFacts:
         weights: what the pointer says of them; None before the first export.
         files: the file manifest; None where there is none or it speaks of other weights.
         tensors: the tensor manifest; None for a plain model.
-        source, validation: the parsed documents.
+        source, validation, variants: the parsed documents.
         card: the card's facts.
         stages: the lineage, upstream first.
         recorded: the sidecar as it stands.
@@ -50,6 +50,7 @@ class ModelFacts:
     tensors: list[TensorEntry] | None
     source: Mapping[str, Any] | None
     validation: Mapping[str, Any] | None
+    variants: Mapping[str, Any] | None
     card: card.CardFacts
     stages: list[LockedStage]
     recorded: Mapping[str, Any] | None
@@ -174,6 +175,7 @@ def collect(snapshot: Snapshot, name: str) -> ModelFacts:
         tensors=None if kind == "plain" else tensors,
         source=source,
         validation=_json(snapshot, layout.validation),
+        variants=_json(snapshot, layout.variants_record),
         card=_card(snapshot, layout.card),
         stages=stages,
         recorded=_recorded_leniently(recorded_bytes, layout.sidecar),
@@ -211,6 +213,7 @@ def build_sidecar(facts: ModelFacts, version: str, previous: str | None) -> dict
         validation=facts.validation,
         lineage=lineage.as_documents(facts.stages),
         params=lineage.merged_params(facts.stages),
+        variants=facts.variants,
     )
     return document if facts.recorded is None else sidecar.merge_unknown(facts.recorded, document)
 

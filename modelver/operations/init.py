@@ -81,6 +81,7 @@ def _ensure_models(document: dict[str, dict[str, object]]) -> None:
         section = document["modelver"] = {"scheme": "semver"}
     if section.get("models") is None:
         section["models"] = {}
+    starter.complete_settings(document)
 
 
 def _write(root: Path, name: str, data: bytes, done: list[str], dry_run: bool) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from modelver.adapters import dvc_project
 from modelver.adapters.git.objects import committer, write_blob, write_commit, write_tag
+from modelver.core import starter, variants
+from modelver.core.manifest import tree_digest
 from modelver.core.names import check_case, version_tag
 from modelver.core.plan import Choice, Request, tag_message
 from modelver.core.registry import ModelVersion
@@ -184,12 +186,11 @@ def refuse_stale(project: Project, facts: ModelFacts) -> None:
 
 
 def refuse_failed(facts: ModelFacts) -> None:
-    """Raise Refused if the model's validation failed or was left out."""
+    """Raise Refused if the model's validation failed or was left out, or one of its variants fails its limits."""
     if facts.validation is None:
         if facts.kind == "pipeline":
             raise Refused(f"{facts.name} has not been validated", hint=f"dvc repro validate@{facts.name}")
-        return
-    if facts.validation.get("ok") is not True:
+    elif facts.validation.get("ok") is not True:
         failed = [c for c in facts.validation.get("checks") or [] if isinstance(c, dict) and c.get("ok") is not True]
         names = "; ".join(f"{c.get('name')}: {c.get('message')}" for c in failed[:3]) or "no check passed"
         hint = next((str(c["hint"]) for c in failed if c.get("hint")), "")
@@ -197,11 +198,19 @@ def refuse_failed(facts: ModelFacts) -> None:
             f"validation of {facts.name} failed: {names}",
             hint=hint or f"mend the model or its gates in params.yaml, then: dvc repro validate@{facts.name}",
         )
+    _refuse_failed_variants(facts)
+
+
+def _refuse_failed_variants(facts: ModelFacts) -> None:
+    digest = None if facts.files is None else tree_digest(facts.files)
+    found = variants.refusal(facts.variants, facts.settings.get("optimize"), digest)
+    if found is not None:
+        raise Refused(f"{facts.name}: {found[0]}", hint=found[1])
 
 
 def _bring_up_to_date(project: Project, name: str, say: Say) -> None:
     say("running the stale stages")
-    wanted = (f"export@{name}", f"validate@{name}")
+    wanted = [f"{stage}@{name}" for stage in starter.STAGES]
     known = {stage.name for stage in dvc_project.stages(project.root)}
     targets = [stage for stage in wanted if stage in known] or sorted(known)
     if targets:
