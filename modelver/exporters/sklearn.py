@@ -60,7 +60,7 @@ class SklearnExporter:
             InvalidInput: the file cannot be read, the data does not fit, or skl2onnx cannot convert.
         """
         _require()
-        model = inspect.prepare(_load(source, request.model))
+        model = inspect.prepare(load(source, request.model))
         labels = inspect.labels(model, request.model)
         names, inputs = _inputs(model, request)
         best = _convert(model, request, names, inputs)
@@ -103,7 +103,13 @@ def _require() -> None:
         ) from None
 
 
-def _load(source: Path, name: str) -> Any:
+def load(source: Path, name: str) -> Any:
+    """The fitted estimator in a joblib or pickle file. This runs code that the file contains.
+
+    Raises:
+        Refused: another minor version of scikit-learn saved it.
+        InvalidInput: it cannot be read, or holds something else, or nothing fitted.
+    """
     import joblib
     from sklearn.exceptions import InconsistentVersionWarning
 
