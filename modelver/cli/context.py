@@ -85,7 +85,8 @@ def say(text: str) -> None:
 def table(rows: Iterable[Sequence[object]], headers: Sequence[str], form: Format = Format.table) -> str:
     """Rows as plain columns, or as a Markdown table."""
     cells = [[str(cell) for cell in row] for row in rows]
-    if form is not Format.markdown and all(c.isascii() and c.isprintable() for line in (headers, *cells) for c in line):
+    plain = form is not Format.markdown and bool(headers)  # `show` has no headings
+    if plain and all(c.isascii() and c.isprintable() for line in (headers, *cells) for c in line):
         return _plain(cells, headers)
     from tabulate import tabulate
 
