@@ -66,6 +66,7 @@ STAGES: dict[str, Any] = {
                 "modelver.models.${key}.target",
                 "modelver.models.${key}.task",
                 "modelver.models.${key}.optimize",
+                "modelver.models.${key}.validate",
             ],
             "outs": [
                 "models/${key}/variants",

@@ -1,14 +1,18 @@
 """Running a model and its variants on the same rows, so that their answers and metrics can be compared."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelver.core.gates import Check, rounded
 from modelver.core.model_settings import ModelSettings
-from modelver.formats import dataset, golden
-from modelver.operations import scores
+from modelver.core.parity import Difference, is_discontinuous, judge_parity
+from modelver.core.sidecar import flatten
+from modelver.core.validation_settings import ValidationSettings
+from modelver.core.variants import AGREEMENT, VariantSettings, judge_drops
+from modelver.formats import compare, dataset, golden
+from modelver.operations import measure
 from modelver.runtimes import base
 
 if TYPE_CHECKING:
@@ -16,16 +20,14 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_BATCH = 1024
-
 
 @dataclass(frozen=True)
-class Measured:
+class Answers:
     """What a model answered.
 
     Attributes:
         outputs: by name, first dimension rows; empty where there were no rows.
-        metrics: by name, on data with targets.
+        metrics: by flat name, those of the validate stage, slices and own functions included.
         rows: how many rows were run.
         sample: one row as the model's inputs (a batch where the model fixes its size); None where there are no rows.
     """
@@ -36,14 +38,19 @@ class Measured:
     sample: "Mapping[str, Array] | None"
 
 
-def measure(
-    root: Path, entry: ModelSettings, source: Mapping[str, Any], session: base.Session, weights: Path
-) -> Measured:
+def answers(
+    root: Path,
+    entry: ModelSettings,
+    asked: ValidationSettings,
+    source: Mapping[str, Any],
+    session: base.Session,
+    weights: Path,
+) -> Answers:
     """Run the declared data, or without any the rows recorded beside the weights.
 
     Args:
         root: the repository's top.
-        entry: the model's settings.
+        entry, asked: the model's settings.
         source: ``source.json``, whose signature and labels the model has.
         session: the model, loaded.
         weights: the parent's folder, with its recorded rows.
@@ -52,63 +59,90 @@ def measure(
         InvalidInput, NotFound, Refused: the data cannot be read or does not fit the model.
     """
     signature = source["signature"]
-    data = None if entry.data is None else dataset.read(root, entry.data, entry.target)
-    if data is None:
+    if entry.data is None:
         recorded = golden.read(weights, signature)
         if recorded is None:
-            return Measured({}, {}, 0, None)
-        inputs, rows = recorded[0], max((len(a) for a in recorded[0].values() if a.ndim), default=1)
-        return Measured(session.run(inputs), {}, rows, inputs)
-    names = feature_names(source)
-    inputs = dataset.feeds(data, signature["inputs"], names)
-    size = fixed_batch(signature)
-    outputs = _in_batches(session, inputs, data.rows, size)
-    target = data.target(dataset.used_names(data, signature["inputs"], names))
-    metrics = {}
-    if target is not None:
-        given = scores.answers(outputs, signature.get("labels"), data.rows)
-        task = entry.task or scores.default_task(given, target)
-        metrics = scores.compute(task, given, target, f"{entry.data}, target")
-    sample = {name: _filled(array[: size or 1], size) for name, array in inputs.items()}
-    return Measured(outputs, metrics, data.rows, sample)
+            return Answers({}, {}, 0, None)
+        rows = max((len(array) for array in recorded[0].values() if array.ndim), default=1)
+        return Answers(session.run(recorded[0]), {}, rows, recorded[0])
+    data = dataset.read(root, entry.data, entry.target)
+    inputs = dataset.feeds(data, signature["inputs"], measure.feature_names(source))
+    size = measure.fixed_batch(signature)
+    outputs = measure.in_batches(session, inputs, data.rows, size)
+    found = flatten(measure.measure(root, entry, asked, source, session).metrics)
+    metrics = {name: value for name, value in found.items() if not name.endswith(".rows")}
+    return Answers(outputs, metrics, data.rows, {name: _one(array, size) for name, array in inputs.items()})
 
 
-def feature_names(source: Mapping[str, Any]) -> list[str] | None:
-    """The columns of the model's one matrix, where its metadata tells."""
-    text = (source["format"].get("metadata") or {}).get(dataset.FEATURE_NAMES)
-    try:
-        names = None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
-
-
-def fixed_batch(signature: Mapping[str, Any]) -> int | None:
-    """The batch size that the model fixes; None where it leaves the choice."""
-    sizes = {value["shape"][0] for value in signature["inputs"] if value["shape"]}
-    size = sizes.pop() if len(sizes) == 1 else None
-    return size if isinstance(size, int) and size > 0 else None
-
-
-def _in_batches(
-    session: base.Session, inputs: "Mapping[str, Array]", rows: int, fixed: int | None
-) -> "dict[str, Array]":
+def _one(array: "Array", size: int | None) -> "Array":
+    """The first row, or a first batch of a fixed size, filled up with its last row."""
     import numpy as np
 
-    size = fixed or _BATCH
-    parts: dict[str, list[Array]] = {}
-    for start in range(0, rows, size):
-        count = min(size, rows - start)
-        batch = {name: _filled(array[start : start + size], fixed) for name, array in inputs.items()}
-        for name, value in session.run(batch).items():
-            if isinstance(value, np.ndarray) and value.ndim:
-                parts.setdefault(name, []).append(value[:count])
-    return {name: np.concatenate(values) for name, values in parts.items()}
+    batch = array[: size or 1]
+    missing = (size or 1) - len(batch)
+    return batch if not missing else np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
 
 
-def _filled(batch: "Array", size: int | None) -> "Array":
-    """A batch filled up to a fixed size with its last row."""
+def metrics_of(before: Answers, after: Answers | None) -> dict[str, float]:
+    """Rounded metrics with the share of rows that agree with ``before``; empty where nothing was run."""
+    if after is None:
+        return {}
+    agreement = _agreement(before, after)
+    found = {**after.metrics, **({} if agreement is None else {AGREEMENT: agreement})}
+    return {name: value for name, raw in sorted(found.items()) if (value := rounded(raw)) is not None}
+
+
+def _agreement(before: Answers, after: Answers) -> float | None:
+    """Share of rows with the same label: of the first output of labels, or the column of the highest score."""
     import numpy as np
 
-    missing = 0 if size is None else size - len(batch)
-    return batch if missing <= 0 else np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+    scores = None
+    for name, want in before.outputs.items():
+        got = after.outputs.get(name)
+        if got is None or got.shape != want.shape or not want.ndim or len(want) != before.rows:
+            continue
+        if want.dtype.kind in "iubOUS" and want.size == before.rows:
+            return float(np.mean(np.asarray(want == got, dtype=bool)))
+        if want.dtype.kind == "f" and want.ndim == 2 and want.shape[1] > 1 and scores is None:
+            scores = float((want.argmax(axis=1) == got.argmax(axis=1)).mean())
+    return scores
+
+
+def difference(before: Answers, after: Answers) -> Difference | None:
+    """How far the answers are apart; None where there were no rows."""
+    return compare.difference(before.outputs, after.outputs, before.rows) if before.outputs else None
+
+
+def judge(
+    variant: VariantSettings, source: Mapping[str, Any], before: Answers, after: Answers | None
+) -> tuple[Check, ...]:
+    """A variant's verdicts: by the declared drops, and without any by parity with its parent."""
+    if variant.max_drop:
+        return judge_drops(variant.max_drop, metrics_of(before, before), metrics_of(before, after))
+    distance = None if after is None else difference(before, after)
+    if distance is None:
+        return (
+            Check(
+                "parity", False, message="there are no rows to run, so nobody knows what the variant does",
+                hint="declare `data: PATH` for the model in params.yaml",
+            ),
+        )  # fmt: skip
+    checks = judge_parity(distance, is_discontinuous((source.get("graph") or {}).get("operators", {})))
+    return tuple(
+        replace(check, message=check.message.replace("the source framework's own", "the model's own"), hint=_HINT)
+        if not check.ok
+        else replace(check, message=check.message.replace("the source framework's own", "the model's own"))
+        for check in checks
+    )
+
+
+_HINT = "say what may change: `max_drop:` for this variant in params.yaml, or drop the variant"
+
+
+def same_signature(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Check:
+    """A variant takes its parent's place without a change in the caller."""
+    differing = [side for side in ("inputs", "outputs") if ours.get(side) != theirs[side]]
+    if differing:
+        message = f"its {' and '.join(differing)} are not the model's"
+        return Check("signature", False, message=message, hint="keep them: `keep_io: true` for float16")
+    return Check("signature", True, message="inputs and outputs are the model's")
