@@ -9,6 +9,7 @@ import typer
 from modelver.cli import (
     add,
     check,
+    client,
     demo,
     diff,
     hook,
@@ -50,6 +51,7 @@ _COMMANDS = (
     ("rollback", rollback.rollback),
     ("yank", yank.yank),
     ("check", check.check),
+    ("client", client.client),
     ("restore", restore.restore),
     ("demo", demo.demo),
 )
