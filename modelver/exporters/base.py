@@ -48,6 +48,7 @@ class Exported:
         format: the source file's format (``joblib``).
         framework, framework_version: what ran the source model.
         packages: versions of the packages that the exported bytes depend on.
+        model: the ONNX file to take in place of ``request.output``; it is only read.
     """
 
     inputs: Mapping[str, "np.ndarray[Any, Any]"]
@@ -57,6 +58,7 @@ class Exported:
     framework: str
     framework_version: str
     packages: Mapping[str, str]
+    model: Path | None = None
 
 
 class Exporter(Protocol):

@@ -8,23 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelver.core.export_options import InputSpec
-from modelver.core.parity import is_discontinuous
 from modelver.errors import InvalidInput, Refused
-from modelver.exporters import torch_onnx, torch_source
+from modelver.exporters import rows, torch_onnx, torch_source
 from modelver.exporters.base import Exported, ExportRequest
 from modelver.exporters.plugins import install_hint
 from modelver.exporters.torch_source import ERRORS, first_line, place
-from modelver.formats import dataset
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-ROWS = 32
-"""Rows recorded for smooth models; ``ROWS_DISCONTINUOUS`` for those that choose the best k of something."""
-
-ROWS_DISCONTINUOUS = 256
 
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxscript", "torch")
 
@@ -46,7 +39,8 @@ class TorchExporter:
             job = _from_program(source, request) if source.suffix == ".pt2" else _from_builder(source, request)
             model = torch_onnx.convert(job.program, request.model, request.options)
             _check_inputs(model, job, request.model)
-            fed = _rows(job.inputs, request, _operators(model))
+            signature = _signature(job.inputs)
+            fed = rows.feeds(signature, request, rows.count(signature, request, _operators(model)))
             answers = _run(job.module, [fed[spec.name] for spec in job.inputs], request)
             names = _output_names(job.program, answers, request)
             if len(names) != len(model.graph.outputs):
@@ -82,7 +76,6 @@ def _require() -> None:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
         raise Refused(f"exporting PyTorch models needs the package {error.name}", hint=install_hint("torch")) from None
-    import ml_dtypes  # noqa: F401  # NumPy then knows bfloat16
 
 
 def _from_program(source: Path, request: ExportRequest) -> _Job:
@@ -180,7 +173,7 @@ def _from_builder(source: Path, request: ExportRequest) -> _Job:
     module = torch_source.built(builder, request.root, source, request.model)
     inputs = request.options.inputs or _guessed(module, request)
     count = 2 if isinstance(inputs[0].shape[0], str) else int(inputs[0].shape[0])
-    example = _tensors(_feeds(inputs, request, count), inputs)
+    example = _tensors(rows.feeds(_signature(inputs), request, count), inputs)
     dims = tuple(
         {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(spec.shape) if isinstance(size, str)}
         for spec in inputs
@@ -247,28 +240,8 @@ def _operators(model: Any) -> set[str]:
     return {f"{node.domain or 'ai.onnx'}/{node.op_type}" for node in model.graph.all_nodes()}
 
 
-def _rows(inputs: Sequence[InputSpec], request: ExportRequest, operators: set[str]) -> "dict[str, Array]":
-    """Real rows for each input; exactly as many as the model takes at once, where it fixes that."""
-    fixed = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], int)}
-    default = ROWS_DISCONTINUOUS if is_discontinuous(operators) else ROWS
-    count = int(fixed.pop()) if len(fixed) == 1 else request.options.rows or default
-    return _feeds(inputs, request, count)
-
-
-def _feeds(inputs: Sequence[InputSpec], request: ExportRequest, count: int) -> "dict[str, Array]":
-    """``count`` rows for each input, spread over the data; where these are dynamic, fewer do too."""
-    signature = [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in inputs]
-    try:
-        arrays = dataset.feeds(request.data.spread(count), signature)
-    except InvalidInput as error:
-        raise InvalidInput(f"model {request.model}: {error.message}", error.hint) from None
-    for spec in inputs:
-        if isinstance(spec.shape[0], int) and len(arrays[spec.name]) != spec.shape[0]:
-            raise InvalidInput(
-                f"model {request.model} takes exactly {spec.shape[0]} rows of {spec.name!r} at once, "
-                f"{request.data.path} has {request.data.rows}"
-            )
-    return arrays
+def _signature(inputs: Sequence[InputSpec]) -> list[dict[str, Any]]:
+    return [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in inputs]
 
 
 def _tensors(arrays: "Mapping[str, Array]", inputs: Sequence[InputSpec]) -> list[Any]:

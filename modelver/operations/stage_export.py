@@ -106,8 +106,8 @@ def _build(
         whole = build / "whole.onnx"
         exported = exporter.export(source, base.ExportRequest(model, whole, rows, entry.export, root.resolve()))
         weights = build / "weights"
-        split = onnx_split.split(whole, weights, progress)
-        whole.unlink()
+        split = onnx_split.split(exported.model or whole, weights, progress)
+        whole.unlink(missing_ok=True)
         signature = {**(split.signature or {}), "labels": None if exported.labels is None else list(exported.labels)}
         written = golden.write(weights, exported.inputs, exported.outputs, signature)
         files = [*split.files, *(digester.file(weights / path, path) for path in written)]
