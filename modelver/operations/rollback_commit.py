@@ -193,12 +193,18 @@ class _Plan:
         return change
 
     def _artifact_edit(self) -> Callable[[Any], None] | None:
-        entries = [(parsed(s, DVC_YAML).get("artifacts") or {}).get(self._name) for s in (self._old, self._new)]
-        if entries[0] == entries[1] or entries[1] is None:
+        before, after = ((parsed(s, DVC_YAML).get("artifacts") or {}).get(self._name) for s in (self._old, self._new))
+        if before == after or not isinstance(after, dict):
             return None
 
         def change(document: Any) -> None:
-            document.setdefault("artifacts", {})[self._name] = entries[1]
+            entry = document.setdefault("artifacts", {}).setdefault(self._name, {})
+            for key in {*entry} - {*after}:
+                del entry[key]
+            # Key by key, so that comments stay, and the way in which people wrote it.
+            for key, value in after.items():
+                if key not in entry or entry[key] != value:
+                    entry[key] = value
 
         return change
 

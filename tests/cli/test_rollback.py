@@ -1,0 +1,258 @@
+"""`modelver rollback`: an environment or a branch goes back, and nothing else changes."""
+
+import re
+
+import pytest
+from sandbox import Sandbox
+from test_promote import gto, policy, runs, trailer
+
+GATED = "modelver: {environments: {staging: {}, prod: {requires: staging, gates: {accuracy: {min: 0.92}}}}}\n"
+
+
+def test_back_to_what_ran_before(released):
+    for version in ("v1.0.0", "v1.0.1", "v1.0.2"):
+        released.mv("promote", version, "prod")
+    done = released.mv("rollback", "m", "--to-previous", "--reason", "alarms")
+    assert "m#prod#4: rollback m v1.0.1 in prod (before: v1.0.2)" in done.out
+    assert trailer(released, "m#prod#4", "Modelver-Action") == "rollback"
+    assert trailer(released, "m#prod#4", "Modelver-From") == "v1.0.2"
+    assert trailer(released, "m#prod#4", "Modelver-Emergency") == ""
+    assert gto(released, "show")["m"]["stage"] == {"prod": "v1.0.1"}
+    released.mv("rollback", "m", "--to-previous")  # further back, and not to what was just left
+    assert runs(released, "--env", "prod") == {"prod": "v1.0.0"}
+    refused = released.refused("rollback", "m", "--to-previous")
+    assert "ran in prod before v1.0.0" in refused.err
+    assert released.mend(refused).out.count("rollback") == 2
+
+
+def test_back_to_a_version_by_name(released):
+    released.mv("promote", "v1.0.1", "prod")
+    before = released.fingerprint()
+    assert "would make m#prod#2" in released.mv("rollback", "m", "v1.0.0", "--dry-run").out
+    assert released.fingerprint() == before
+    released.mv("rollback", "m", "m@v1.0.0")
+    assert gto(released, "show")["m"]["stage"] == {"prod": "v1.0.0"}
+    released.mv("rollback", "m", "v1.0.1")  # newer, but it ran there
+    refused = released.refused("rollback", "m", "v1.0.2")
+    assert "never ran in prod" in refused.err
+    released.mend(refused)
+    assert runs(released, "--env", "prod") == {"prod": "v1.0.2"}
+
+
+def test_the_environment_must_be_clear(released):
+    assert "runs nowhere" in released.refused("rollback", "m", "v1.0.0").err
+    released.mv("promote", "v1.0.1", "prod")
+    released.mv("promote", "v1.0.1", "qa")
+    assert "prod, qa" in released.refused("rollback", "m", "v1.0.0").err
+    released.mv("rollback", "m", "v1.0.0", "--env", "qa")
+    assert runs(released, "--on", "2199-01-01") == {"prod": "v1.0.1", "qa": "v1.0.0"}
+    assert "say what to go back to" in released.refused("rollback", "m").err
+    assert "say what to go back to" in released.refused("rollback", "m", "v1", "--to-previous").err
+    assert "no model" in released.refused("rollback", "n", "v1").err
+
+
+def test_a_rollback_goes_through_the_same_gates_and_an_emergency_says_what_it_went_over(released):
+    released.mv("promote", "v1.0.0", "prod")
+    released.mv("promote", "v1.0.1", "prod")
+    policy(released, GATED)
+    assert "has not run in staging" in released.refused("rollback", "m", "--to-previous").err
+    released.mv("promote", "v1.0.0", "staging")
+    refused = released.refused("rollback", "m", "--to-previous", "--env", "prod", status=1)
+    assert "accuracy 0.9 is below 0.92" in refused.err
+    assert "needs a reason" in released.refused("rollback", "m", "v1.0.0", "--env", "prod", "--emergency").err
+    done = released.mv("rollback", "m", "v1.0.0", "--env", "prod", "--emergency", "--reason", "fire")
+    assert "overridden: accuracy 0.9 is below 0.92" in done.err
+    assert trailer(released, "m#prod#4", "Modelver-Emergency") == "accuracy 0.9 is below 0.92"
+    assert gto(released, "show")["m"]["stage"]["prod"] == "v1.0.0"
+    event = released.mv("log", "m", "--format", "json").json()[0]
+    assert (event["emergency"], event["reason"]) == ("accuracy 0.9 is below 0.92", "fire")
+
+
+def test_an_emergency_goes_over_the_order_and_over_nothing_else(released):
+    released.mv("promote", "v1.0.0", "prod")
+    released.mv("promote", "v1.0.1", "prod")
+    policy(released, "modelver: {environments: {staging: {}, prod: {requires: staging, protected: true}}}\n")
+    released.mv("yank", "v1.0.0")
+    emergency = ("--env", "prod", "--emergency", "--reason", "fire")
+    assert "is yanked" in released.refused("rollback", "m", "v1.0.0", *emergency).err
+    released.mv("promote", "v1.0.2", "staging")
+    released.mv("promote", "v1.0.2", "prod", "--reason", "go")
+    released.mv("rollback", "m", "--to-previous", *emergency)
+    assert trailer(released, "m#prod#5", "Modelver-Emergency") == "m@v1.0.1 has not run in staging"
+    assert runs(released, "--env", "prod") == {"prod": "v1.0.1"}
+
+
+def test_to_nothing_takes_the_model_out_for_gto_as_well(released):
+    for version in ("v1.0.0", "v1.0.1", "v1.0.0"):
+        released.mv("promote", version, "prod")
+    done = released.mv("rollback", "m", "--to-nothing", "--reason", "the end", "--format", "json").json()
+    # GTO falls back on what was put there and never taken out; so both are taken out, what runs last.
+    assert [(one["tag"], one["version"]) for one in done] == [("m#prod!#4", "v1.0.1"), ("m#prod!#5", "v1.0.0")]
+    assert gto(released, "show")["m"]["stage"] == {}
+    assert runs(released, "--env", "prod") == {}
+    assert released.mv("list", "--format", "json").json()[0]["environments"] == []
+    assert "does not run in prod" in released.refused("rollback", "m", "--to-nothing", "--env", "prod").err
+    released.mv("rollback", "m", "--to-previous", "--env", "prod")
+    assert gto(released, "show")["m"]["stage"] == {"prod": "v1.0.0"}
+
+
+def weights(box: Sandbox) -> dict[str, bytes]:
+    return {k: v for k, v in box.files().items() if k.startswith("models/m/weights/") and isinstance(v, bytes)}
+
+
+def test_a_commit_brings_back_the_files_of_one_model_and_nothing_else(released):
+    released.git("checkout", "-q", "m@v1.0.0")
+    old = weights(released)
+    released.git("checkout", "-q", "main")
+    released.add_model("other", 7)
+    released.write("code.py", "staged\n")
+    released.git("add", "code.py")
+    released.write("notes.txt", "dirty\n")
+    released.write("new.txt", "untracked\n")
+    head, tags, others = (
+        released.git("rev-parse", "HEAD"),
+        released.tags(),
+        released.git("ls-tree", "-r", "HEAD", "other"),
+    )
+    done = released.mv("rollback", "m", "v1.0.0", "--commit", "--reason", "alarms")
+    assert "m@v1.0.0 is back" in done.out
+    assert released.git("rev-parse", "HEAD^") == head
+    assert released.git("symbolic-ref", "HEAD") == "refs/heads/main"
+    assert released.git("diff", "--stat", "m@v1.0.0", "HEAD", "--", "models/m") == ""
+    changed = released.git("diff", "--name-only", head, "HEAD").splitlines()
+    assert changed
+    assert all(path.startswith("models/m/") for path in changed)
+    assert released.git("ls-tree", "-r", "HEAD", "other") == others
+    assert weights(released) == old
+    assert released.git("status", "--porcelain").splitlines() == ["M  code.py", " M notes.txt", "?? new.txt"]
+    assert released.tags() == tags
+    message = released.git("log", "-1", "--format=%B")
+    assert message.startswith("Bring back m v1.0.0\n\nalarms\n")
+    assert "Modelver-Version: v1.0.0" in message
+    assert not (released.root / ".git/modelver/journal.json").exists()
+    refused = released.refused("rollback", "m", "v1.0.0", "--commit")
+    assert "already" in refused.err
+    released.mend(refused)
+
+
+def test_a_commit_goes_to_the_version_before_the_recorded_one(released):
+    released.mv("rollback", "m", "--to-previous", "--commit")
+    assert "version: v1.0.1" in (released.root / "models/m/metadata.yaml").read_text()
+    released.mv("yank", "v1.0.0")
+    assert "no version before v1.0.1" in released.refused("rollback", "m", "--to-previous", "--commit").err
+    assert "is yanked" in released.refused("rollback", "m", "v1.0.0", "--commit").err
+
+
+@pytest.mark.parametrize("how", ["edited", "staged", "removed", "weights", "in the way", "ignored"])
+def test_uncommitted_work_is_never_overwritten(released, how):
+    sidecar = "models/m/metadata.yaml"
+    if how in ("edited", "staged"):
+        released.write(sidecar, "mine\n")
+    if how == "staged":
+        released.git("add", sidecar)
+    if how == "removed":
+        released.git("rm", "-q", sidecar)
+    if how == "weights":
+        path = next(p for p in (released.root / "models/m/weights").iterdir() if p.suffix == ".safetensors")
+        path.write_bytes(b"mine")
+        done = released.mv("rollback", "m", "v1.0.0", "--commit", status=1)
+        assert "changed by you" in done.err
+        assert path.read_bytes() == b"mine"
+        return
+    if how in ("in the way", "ignored"):
+        released.git("rm", "-q", "models/m/validation.json")
+        released.git("commit", "-qm", "no validation")
+        released.write("models/m/validation.json", "mine\n")
+        if how == "ignored":
+            released.write(".git/info/exclude", "validation.json\n")
+    released.write("notes.txt", "dirty\n")
+    refused = released.refused("rollback", "m", "v1.0.0", "--commit")
+    assert "uncommitted changes would be overwritten" in refused.err
+    if how in ("edited", "staged"):
+        released.mend(refused)
+        released.mv("rollback", "m", "v1.0.0", "--commit")
+        assert "dirty" in (released.root / "notes.txt").read_text()
+        assert "mine" in released.git("show", "stash@{0}:models/m/metadata.yaml")
+
+
+def test_a_dry_run_of_a_commit_names_the_files(released):
+    before = released.fingerprint()
+    done = released.mv("rollback", "m", "v1.0.0", "--commit", "--dry-run", "--format", "json").json()
+    assert released.fingerprint() == before
+    released.mv("rollback", "m", "v1.0.0", "--commit")
+    assert done["files"] == released.git("diff", "--name-only", "HEAD^").splitlines()
+
+
+def test_a_commit_in_a_clone_without_the_old_weights_says_how_to_get_them(released):
+    cache = released.root / ".dvc/cache"
+    old = released.git("show", "m@v1.0.0:models/m/weights.dvc").split("md5: ")[1].split()[0]
+    (cache / "files/md5" / old[:2] / old[2:]).unlink()
+    done = released.mv("rollback", "m", "v1.0.0", "--commit", status=1)
+    assert "not in DVC's cache" in done.err
+    assert "dvc pull models/m/weights" in done.err
+
+
+def test_options_that_mean_nothing_together_are_refused(released):
+    for option in ("--emergency", "--sign", "--env=prod"):
+        released.refused("rollback", "m", "v1.0.0", "--commit", option)
+    released.refused("rollback", "m", "--to-nothing", "--commit")
+
+
+STAGE = """\
+stages:
+  shared:
+    cmd: cp seed.txt build.txt
+    deps: [seed.txt]
+    outs: [build.txt]
+  make:
+    foreach: [a, b]
+    do:
+      cmd: cat build.txt seed-${item}.txt > ${item}.bin
+      deps: [build.txt, "seed-${item}.txt"]
+      outs: ["${item}.bin"]
+artifacts:
+  a: {path: a.bin, desc: first}
+  b: {path: b.bin}
+"""
+
+
+def test_only_the_models_own_stages_of_the_lock_come_back(empty_repo):
+    """Two plain models, each made by a stage of its own from what a third stage makes for both."""
+    box = empty_repo
+    box.write("dvc.yaml", STAGE)
+    for name in ("seed", "seed-a", "seed-b"):
+        box.write(f"{name}.txt", "1\n")
+    box.dvc("repro", "-q")
+    box.commit("one")
+    box.mv("tag", "a")
+    for name in ("seed", "seed-a", "seed-b"):
+        box.write(f"{name}.txt", "2\n")
+    box.write("dvc.yaml", "# a comment\n" + STAGE.replace("first", "second"))
+    box.dvc("repro", "-q")
+    box.commit("two")
+    box.write("seed-b.txt", "3\n")  # somebody's work on the other model
+    done = box.mv("rollback", "a", "v1.0.0", "--commit")
+    assert "stage shared is left as it is: other models depend on it too" in done.err
+    assert box.git("diff", "--name-only", "HEAD^", "HEAD").splitlines() == ["dvc.lock", "dvc.yaml"]
+    assert (box.root / "a.bin").read_text() == "1\n1\n"
+    assert (box.root / "b.bin").read_text() == "2\n2\n"
+    assert (box.root / "dvc.yaml").read_text() == "# a comment\n" + STAGE
+    new, before, old = (stages(box, revision) for revision in ("HEAD", "HEAD^", "a@v1.0.0"))
+    assert new["make@a"] == old["make@a"] != before["make@a"]
+    assert {name: new[name] for name in ("shared", "make@b")} == {name: before[name] for name in ("shared", "make@b")}
+    assert box.git("status", "--porcelain").split() == ["M", "seed-b.txt"]
+    box.dvc("status")  # reads the lock file
+
+
+def stages(box: Sandbox, revision: str) -> dict[str, str]:
+    """The text of each stage's entry in ``dvc.lock``."""
+    lock = box.git("show", f"{revision}:dvc.lock")
+    return dict(re.findall(r"^  (\S+):\n((?:    .*\n?)*)", lock + "\n", re.MULTILINE))
+
+
+def test_a_model_below_another_models_folder_stays_as_it_is(released):
+    released.add_model("m/n", 5)
+    released.mv("tag", "m/n")
+    released.mv("rollback", "m", "v1.0.0", "--commit")
+    assert (released.root / "models/m/n/metadata.yaml").exists()
+    assert released.git("diff", "--stat", "m/n@v1.0.0", "HEAD", "--", "models/m/n") == ""
