@@ -63,7 +63,7 @@ def status(project: Project, name: str | None = None) -> list[ModelStatus]:
     Raises:
         NotFound, InvalidInput: there is no such model, or a file that all models share can't be read.
     """
-    names = [project.pick_model(name)] if name else model_names(project.worktree)
+    names = [project.pick_model(name)] if name is not None else model_names(project.worktree)
     return [_status(project, model) for model in names]
 
 
