@@ -67,6 +67,7 @@ def table(diff: Diff, width: int = 80, rows: int = TABLE_ROWS) -> str:
     lines.append(f"Calls for: {diff.bump.level}")
     for reason in diff.bump.reasons:
         lines += _wrap(printable(reason), width)
+    lines.append(shorten(_caller(diff), width))
     for title, body in _sections(diff):
         lines += ["", shorten(title, width)]
         shown = body[:rows]
@@ -98,6 +99,7 @@ def _markdown(diff: Diff, rows: int) -> str:
         return "\n".join([*lines, "No differences.", ""])
     lines += [f"Calls for: **{diff.bump.level}**", ""]
     lines += [f"- {prose(reason)}" for reason in diff.bump.reasons]
+    lines += ["", prose(_caller(diff))]
     for title, body in _sections(diff):
         lines += ["", f"**{prose(title)}**"]
         if not body:
@@ -107,6 +109,14 @@ def _markdown(diff: Diff, rows: int) -> str:
         if len(body) > rows:
             lines += ["", f"… and {len(body) - rows:,} more"]
     return "\n".join([*lines, ""])
+
+
+def _caller(diff: Diff) -> str:
+    """Whether code that calls the older side must change, in a line; its reasons stand above, among the bump's."""
+    if not diff.caller:
+        return "Callers need not change."
+    more = f" (and {len(diff.caller) - 1} more)" if len(diff.caller) > 1 else ""
+    return f"Callers must change: {printable(diff.caller[0])}{more}"
 
 
 def _title(diff: Diff) -> str:

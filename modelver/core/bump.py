@@ -83,6 +83,20 @@ def judge(a: Sidecar | None, b: Sidecar | None, found: Mapping[str, Section]) ->
     return Bump(findings[0][0], reasons)
 
 
+def caller_findings(a: Sidecar | None, b: Sidecar | None, found: Mapping[str, Section]) -> tuple[str, ...]:
+    """Why whoever calls ``a`` can't call ``b`` as it is; empty where nothing needs to change.
+
+    These are the breaking findings about what a caller names, feeds and reads: signature and labels, the format, and
+    for models without a signature the tensors or files. A licence or a variant breaks no code.
+    """
+    if a is None:
+        return ()
+    if b is None:
+        return ("model removed",)
+    findings = [finding for rule in (_format, _signature, _by_name) for finding in rule(a, b, found)]
+    return tuple(text for level, text in findings if level == "major")[:MAX_REASONS]
+
+
 def _layout(doc: Sidecar) -> str:
     """What a caller loads it with: the format's name, or ``files`` for a plain model."""
     return str((doc.get("format") or {}).get("name") or "files")

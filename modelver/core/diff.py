@@ -7,6 +7,7 @@ objects that carry a ``name``::
       "a": {"model", "version", "kind", …what the caller knows of the ref} or null,
       "b": the same,
       "bump": {"level": "none" | "patch" | "minor" | "major", "reasons": [text]},
+      "caller": {"must_change": bool, "why": [text]},
       SECTION: {
         "changed": [{"name", "a", "b", …}],
         "added":   [{"name", "value"}],
@@ -24,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelver.core.bump import Bump, judge
+from modelver.core.bump import Bump, caller_findings, judge
 from modelver.core.diff_sections import Change, Entry, Section, Sidecar, sections
 from modelver.core.manifest import FileEntry, TensorEntry
 
@@ -38,6 +39,7 @@ class Diff:
     Attributes:
         a, b: facts about the two sides (model, version, kind, and what the caller gave); None for no version.
         bump: the bump that going from ``a`` to ``b`` calls for.
+        caller: why code that calls ``a`` must change to call ``b``; empty where it need not.
         sections: name → section, in the order of the JSON form.
     """
 
@@ -45,6 +47,7 @@ class Diff:
     b: Mapping[str, Any] | None
     bump: Bump
     sections: Mapping[str, Section]
+    caller: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -57,6 +60,7 @@ class Diff:
             "a": None if self.a is None else dict(self.a),
             "b": None if self.b is None else dict(self.b),
             "bump": self.bump.to_dict(),
+            "caller": {"must_change": bool(self.caller), "why": list(self.caller)},
             **{name: section.to_dict() for name, section in self.sections.items()},
         }
 
@@ -87,7 +91,7 @@ def diff(
         InvalidInput: a direction is neither ``max`` nor ``min``.
     """
     found = sections(a, b, tensors_a, tensors_b, files_a, files_b, directions)
-    return Diff(_facts(a, ref_a), _facts(b, ref_b), judge(a, b, found), found)
+    return Diff(_facts(a, ref_a), _facts(b, ref_b), judge(a, b, found), found, caller_findings(a, b, found))
 
 
 def _facts(doc: Sidecar | None, ref: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -51,6 +51,7 @@ Calls for: major
   - accuracy got worse: 0.97 -> 0.95
   - weights changed in 14 of 64 tensors
   - per_class.f1 got better: 0.96 -> 0.98
+Callers must change: shape of input 'X' narrowed from [N, 64] to [1, 64]
 
 Signature
   ~ inputs.X  float32 [N, 64] -> float32 [1, 64]

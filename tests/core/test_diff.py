@@ -52,9 +52,10 @@ def only(result, section):
 
 def test_the_shape_of_the_json_form():
     document = diff(sidecar(), sidecar(), ref_a={"ref": "v1", "commit": "c"}).to_dict()
-    assert list(document) == ["a", "b", "bump", *SECTIONS]
+    assert list(document) == ["a", "b", "bump", "caller", *SECTIONS]
     assert document["a"] == {"ref": "v1", "commit": "c", "model": "digits", "version": "v1.1.0", "kind": "pipeline"}
     assert document["bump"] == {"level": "none", "reasons": []}
+    assert document["caller"] == {"must_change": False, "why": []}
     plain = {"changed": [], "added": [], "removed": []}
     extra = {"files": {"renamed": []}, "tensors": {"renamed": [], "same": 0}}
     assert {name: document[name] for name in SECTIONS} == {name: plain | extra.get(name, {}) for name in SECTIONS}
@@ -394,3 +395,25 @@ def test_a_difference_has_a_bump_with_reasons_and_no_difference_has_none(a, b):
     assert bool(result.bump.reasons) == (not result.empty)
     assert all(reason.isprintable() and len(reason) < 300 for reason in result.bump.reasons)
     json.dumps(result.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"metrics": {"accuracy": 0.5}}, None),
+        ({"license": "agpl-3.0"}, None),  # major, but breaks no code
+        ({"variants": {}}, None),
+        ({"signature__labels": [f"label {n}" for n in range(10)]}, "labels changed"),
+        ({"signature__inputs": []}, "removed"),
+        ({"format": {"name": "safetensors"}, "signature": None}, "format changed"),
+    ],
+)
+def test_callers_must_change_where_they_would_break(changes, why):
+    found = diff(sidecar(), sidecar(**changes)).to_dict()["caller"]
+    assert found["must_change"] is (why is not None)
+    assert why is None or any(why in text for text in found["why"])
+
+
+def test_a_model_that_went_breaks_its_callers_and_a_new_one_has_none():
+    assert diff(sidecar(), None).caller == ("model removed",)
+    assert diff(None, sidecar()).caller == ()
