@@ -28,8 +28,13 @@ def machine(folder: Path) -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / (1 << 30):.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": _filesystem(folder),
-        "load at the start": f"{os.getloadavg()[0]:.1f}",
+        "load at the start": load(),
     }
+
+
+def load() -> str:
+    """Processes that wanted a core, over the last minute: above the number of cores, times and ratios widen."""
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def document(

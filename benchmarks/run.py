@@ -50,7 +50,7 @@ def main() -> int:
             lines,
             command=_command(),
             date=datetime.now(UTC).strftime("%Y-%m-%d"),
-            facts=facts,
+            facts={**facts, "at the end": report.load()},
             versions=versions(box, peers),
             missing=peers.missing,
             what=_what(sizes),
