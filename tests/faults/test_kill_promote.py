@@ -1,0 +1,106 @@
+"""Killed anywhere, `promote` and `rollback` leave the old state or the new one, and the rerun needs no cleaning."""
+
+import random
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from kills import Killer, Point
+from sandbox import Sandbox, environment
+
+pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+
+SAMPLE = 4
+
+COMMANDS = {
+    "promote": ("promote", "v1.0.1", "prod", "--reason", "go"),
+    "rollback": ("rollback", "m", "--to-previous", "--env", "qa"),
+    "yank": ("yank", "v1.0.0"),
+    "commit": ("rollback", "m", "v1.0.0", "--commit"),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """A repository in which the command has work to do, and how it looks before and after."""
+
+    root: Path
+    command: tuple[str, ...]
+    before: tuple[object, ...]
+    after: tuple[object, ...]
+    points: list[Point]
+
+
+@pytest.fixture(scope="module", params=list(COMMANDS))
+def world(request, model_template, tmp_path_factory) -> World:
+    tmp = tmp_path_factory.mktemp("world")
+    shutil.copytree(model_template, tmp / "repo", symlinks=True)
+    box = Sandbox(tmp / "repo", environment(tmp / "home"))
+    box.mv("tag", "m")
+    box.change("m", 2)
+    box.commit("2")
+    box.mv("tag", "m")
+    for version in ("v1.0.0", "v1.0.1"):
+        box.mv("promote", version, "qa")
+    box.write("notes.txt", "dirty\n")
+    box.git("status")
+    control = _copy(box.root, tmp / "control")
+    command = COMMANDS[request.param]
+    points = Killer(tmp / "kill", command).points(control)  # carries the command out
+    return World(box.root, command, _state(box), _state(control), points)
+
+
+def test_sampled_points(world, tmp_path):
+    _sweep(world, random.Random(4).sample(world.points, min(SAMPLE, len(world.points))), tmp_path)
+
+
+@pytest.mark.slow
+def test_every_point(world, tmp_path):
+    _sweep(world, world.points, tmp_path)
+
+
+def _sweep(world: World, points: list[Point], tmp_path: Path) -> None:
+    failures = []
+    for number, point in enumerate(points):
+        place = tmp_path / str(number)
+        try:
+            _check(world, point, place)
+        except AssertionError as error:
+            failures.append(f"{point}: {error}")
+        shutil.rmtree(place, ignore_errors=True)
+    print(f"{world.command[0]}: {len(points)} of {len(world.points)} points")
+    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures)
+
+
+def _check(world: World, point: Point, place: Path) -> None:
+    place.mkdir()
+    box = _copy(world.root, place / "repo")
+    status = Killer(place / "kill", world.command).kill(box, point)
+    assert status in ((0, 1, 2, 3) if point.mode == "git" else (-9, 0)), status
+    box.mv("list")  # whatever comes next finishes or undoes it
+    state = _state(box)
+    weights_late = "--commit" in world.command and state[:2] == world.after[:2]
+    assert state in (world.before, world.after) or weights_late, "neither the old state nor the new one"
+    done = state[0] == world.after[0]
+    if point.mode == "git" and not weights_late:
+        assert done == (status == 0), f"ended with {status}, and the new state is {'' if done else 'not '}there"
+    if not done:
+        assert box.mv(*world.command, status=None).status == 0
+    if weights_late:
+        box.mv("restore")
+    assert _state(box) == world.after
+
+
+def _state(box: Sandbox) -> tuple[object, ...]:
+    """Names of refs and what they finally point at (the times of tags differ from run to run), index, files."""
+    refs = box.git("for-each-ref", "--format=%(refname) %(*tree)", "refs/tags", "refs/stash")
+    files = box.files()
+    kept = {path: data for path, data in files.items() if not path.startswith(".dvc/")}
+    return refs + box.git("rev-parse", "HEAD^{tree}"), box.index(), kept
+
+
+def _copy(root: Path, to: Path) -> Sandbox:
+    subprocess.run(["cp", "-a", str(root), str(to)], check=True)
+    return Sandbox(to, environment(to.parent / f"{to.name}-home"))
