@@ -16,6 +16,7 @@ from modelver.cli import (
     init,
     list_,
     log,
+    portability,
     promote,
     record,
     restore,
@@ -52,6 +53,7 @@ _COMMANDS = (
     ("yank", yank.yank),
     ("check", check.check),
     ("client", client.client),
+    ("portability", portability.portability),
     ("restore", restore.restore),
     ("demo", demo.demo),
 )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from modelver.cli import portability
 from modelver.cli.context import Progress, complete_model, out, say
 
 app = typer.Typer(help="What the stages of dvc.yaml call.", no_args_is_help=True, rich_markup_mode=None)
@@ -68,19 +69,30 @@ def optimize(name: Name) -> None:
 
 @app.command("validate")
 def validate(name: Name) -> None:
-    """Check models/NAME/weights/: structure, digests, parity with the framework, metrics, gates.
+    """Check models/NAME/weights/: structure, digests, parity with the framework, targets, metrics, gates.
 
     A failed verdict is written to validation.json and ends with status 0, so that `dvc repro` records it;
     `modelver tag` refuses such a model.
     """
     from modelver.operations.facts import model_settings
+    from modelver.operations.gating import checks_against, model_gates
     from modelver.operations.project import Project
+    from modelver.operations.record import base_of
     from modelver.operations.stage_validate import run
 
     project = Project.open(Path.cwd())
-    result = run(project.root, name, model_settings(project.worktree, name))
+    settings = model_settings(project.worktree, name)
+    result = run(project.root, name, settings)
     for check in result.checks:
         out(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.message}")
         if not check.ok and check.hint:
             say(f"hint: {check.hint}")
+    gates = [gate for gate in model_gates(settings, name) if gate.is_relative]
+    base = base_of(project, name) if gates else None
+    for check in checks_against(project, name, gates, result.metrics, base.tag if base else None):
+        # Told and not recorded: the baseline moves when a tag is made. `modelver tag` judges it again.
+        out(f"{'ok  ' if check.ok else 'behind'} {check.name}: {check.message}")
     out(f"{name}: {'valid' if result.ok else 'NOT valid: modelver tag will refuse it'}")
+
+
+app.command("runtimes")(portability.runtimes)

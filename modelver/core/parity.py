@@ -153,7 +153,7 @@ def judge_parity(difference: Difference, discontinuous: bool, limits: Limits = L
                 difference.share_rows_off,
                 allowed,
                 f"{difference.rows_off} of {difference.rows} rows differ from the source framework's own outputs",
-                hint="" if ok else _HINT,
+                hint="" if ok else (_HINT if discontinuous else _HINT_SMOOTH),
             )
         )
     if difference.label_agreement is not None:
@@ -175,4 +175,9 @@ def judge_parity(difference: Difference, discontinuous: bool, limits: Limits = L
 _HINT = (
     "export with `export: {dtype: float64}` in params.yaml where features are scaled before trees, "
     "or widen `parity:` there in a reviewed change"
+)
+
+_HINT_SMOOTH = (
+    "the export computes something else than the source (weights, the scaling or the order of inputs): "
+    "run the export stage again; or widen `parity:` in params.yaml in a reviewed change"
 )

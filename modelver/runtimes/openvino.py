@@ -82,6 +82,6 @@ _NOISE = ("Exception from", "Check '", "FrontEnd API failed", "Model wasn't full
 
 def _reason(error: Exception) -> str:
     """OpenVINO's messages begin with places in its C++ source; what went wrong is what remains."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines()]
     said = [line for line in lines if line and not line.startswith(_NOISE) and ".cpp:" not in line]
     return "; ".join(said)[:300] if said else first_line(error)
