@@ -1,6 +1,7 @@
 """Which of a model's operators each runtime has, from what is installed here or from a published table."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -11,6 +12,8 @@ from typing import Any
 from modelver.core.assess import RUN_IT, Operator, Range, Support, Target, judge_kernels, judge_listed
 
 _ONNX = "ai.onnx"
+_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*\) ")
+"""Where in its own source onnxruntime stood: hundreds of characters before what it says."""
 
 
 def operators(proto: Any) -> list[Operator]:
@@ -95,8 +98,8 @@ def _load_error(path: Path) -> str:
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except (*known, RuntimeError, ValueError) as error:
-        lines = str(error).replace(str(path), path.name).strip().splitlines()
-        return lines[0][:300] if lines else type(error).__name__
+        text = _PLACE.sub("", str(error).replace(str(path), path.name)).strip()
+        return text.splitlines()[0][:300] if text else type(error).__name__
     return ""
 
 
