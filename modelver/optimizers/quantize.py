@@ -5,9 +5,8 @@ ONNX standard alone: MatMulInteger, ConvInteger and DynamicQuantizeLinear, or Qu
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from modelver.errors import InvalidInput
@@ -27,11 +26,13 @@ def dynamic(request: Request) -> Optimized:
     from onnxruntime import quantization
 
     config = request.config
+    operators = config["operators"] or _OPERATORS
+    _refuse_without(operators, request)
     with _failures():
         quantization.quantize_dynamic(
             request.parent,
             request.output,
-            op_types_to_quantize=config["operators"] or _OPERATORS,
+            op_types_to_quantize=operators,
             per_channel=config["per_channel"],
             reduce_range=config["reduce_range"],
             weight_type=_type(config["weights"]),
@@ -53,6 +54,7 @@ def static(request: Request) -> Optimized:
             "static quantisation needs rows to calibrate on",
             hint="declare `calibration: PATH` (or `data:`) for the model in params.yaml",
         )
+    _refuse_without(config["operators"] or [*_OPERATORS, "ConvTranspose"], request)
     method = {
         "minmax": quantization.CalibrationMethod.MinMax,
         "entropy": quantization.CalibrationMethod.Entropy,
@@ -97,20 +99,24 @@ def _type(name: str) -> Any:
 def _finish(request: Request, mark: str) -> Optimized:
     import onnxruntime
 
-    quantised = _load(request.output)
+    quantised = proto.load(request.output)
     if not any(node.op_type == mark for node in quantised.graph.node):
-        raise InvalidInput(
-            "there is nothing in the model that the quantiser turns into 8 bits",
-            hint="it takes matrix products and convolutions with constant weights; choose another method",
-        )
+        raise _nothing()
     proto.save(quantised, proto.load(request.parent), request.output)
     return Optimized("onnxruntime", str(onnxruntime.__version__))
 
 
-def _load(path: Path) -> Any:
-    import onnx
+def _refuse_without(operators: Sequence[str], request: Request) -> None:
+    """Raise InvalidInput where no node is of these kinds: on a forest alone the quantiser fails in its own words."""
+    if not any(node.op_type in operators for node in proto.load(request.parent).graph.node):
+        raise _nothing()
 
-    return onnx.load(path)
+
+def _nothing() -> InvalidInput:
+    return InvalidInput(
+        "there is nothing in the model that the quantiser turns into 8 bits",
+        hint="it takes matrix products and convolutions with constant weights; choose another method",
+    )
 
 
 @contextmanager

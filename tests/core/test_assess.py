@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelver.core.assess import OPEN, Operator, Target, hardware, judge_kernels, judge_listed, risks
-from modelver.core.assess import Support as S
+from modelver.core.assess import OPEN, Operator, Support, Target, hardware, judge_kernels, judge_listed, risks
 
 
 def operator(name="Softmax", since=13, domain="ai.onnx", body=False):
@@ -51,7 +50,7 @@ def test_supported_means_that_some_kernel_covers_the_version(since, kernels):
 
 
 def test_a_table_vouches_for_the_versions_it_names_alone():
-    assert judge_listed(operator(since=13), [1, 11, 13], "", "r") == S("yes")
+    assert judge_listed(operator(since=13), [1, 11, 13], "", "r") == Support("yes")
     assert judge_listed(operator(since=13), [1, 11], "", "r").verdict == "unknown"
     assert judge_listed(operator(since=13), [13], "in certain patterns", "r").verdict == "unknown"
     assert judge_listed(operator(since=13), None, "", "r").verdict == "no"
@@ -69,7 +68,7 @@ def test_a_table_vouches_for_the_versions_it_names_alone():
     ],
 )
 def test_a_target_is_as_good_as_its_worst_operator(verdicts, loads, ok):
-    operators = {str(number): S(verdict) for number, verdict in enumerate(verdicts)}
+    operators = {str(number): Support(verdict) for number, verdict in enumerate(verdicts)}
     assert Target("r", "1", "table", loads, "", operators).ok is ok
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import conv_model
 import joblib
-import models
 import numpy as np
 import onnx
 import pytest
@@ -18,6 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import models
 from modelver.core.manifest import dump_files, dump_tensors
 from modelver.errors import InvalidInput, NotFound
 from modelver.formats import safetensors
