@@ -274,7 +274,10 @@ def test_a_batch_size_that_was_baked_in_is_caught(tmp_path):
 def test_unseen_categories_and_empty_text_are_answered_or_refused(people, tmp_path):
     root = copied(people, tmp_path)
     result = validate(root, TABLE)
-    assert found(result, "edge:text").message == "empty text and text never seen: answers, finite"
+    said = "empty text and text never seen: answers"
+    assert found(result, "edge:text").message == f"{said}, and the other rows keep theirs"
+    asked = validate(root, TABLE, validate={"edges": {"text": "answer"}})
+    assert found(asked, "edge:text").message == f"{said}, finite"
     assert result.ok
 
 
