@@ -80,5 +80,6 @@ def _target(name: str, target: Mapping[str, Any]) -> Iterator[str]:
     for (verdict, why), names in groups.items():
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         yield f"       {verdict}: {printable(', '.join(names[:_SHOWN]))}{more}: {printable(why)}"
-    for advice in dict.fromkeys(item["advice"] for item in target["operators"] if item["advice"]):
+    advised = sorted(target["operators"], key=lambda item: item["verdict"])  # no before unknown
+    for advice in dict.fromkeys(item["advice"] for item in advised if item["advice"]):
         yield f"       do: {printable(advice)}"

@@ -1,5 +1,6 @@
 """Rules of an assessment: is an operator supported, what to do where it is not, and what an export risks. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ STANDARD = frozenset({"ai.onnx", "ai.onnx.ml"})
 OPEN = (1 << 31) - 1
 """End of a kernel's range of versions that says: from its start on."""
 
-RUN_IT = "install the runtime and declare it as a target: the validate stage then says it for sure"
+RUN_IT = "declare the runtime under `targets:` in params.yaml: the validate stage then runs it"
 """What to do where nobody but the runtime knows."""
 
 Verdict = Literal["yes", "no", "unknown"]
@@ -169,9 +170,7 @@ def judge_listed(operator: Operator, versions: Sequence[int] | None, limitation:
             return Support("unknown", f"{runtime}'s table does not list it; its definition may be expanded", RUN_IT)
         return Support("no", f"{runtime}'s table does not list it", _custom_advice(operator))
     if operator.since not in versions:
-        return Support(
-            "unknown", f"{runtime} has a translator, but its table promises other versions than the model's", RUN_IT
-        )
+        return Support("unknown", f"{runtime}'s table has it, but vouches for other versions than the model's", RUN_IT)
     return Support("unknown", f"{runtime}'s table says: {limitation}", RUN_IT) if limitation else Support("yes")
 
 
@@ -345,6 +344,9 @@ def _value_risks(dtypes: set[str], nonfinite: Sequence[str]) -> Iterable[Risk]:
         )
 
 
+_BELOW_8_BITS = re.compile(r"u?int[24]$|float[46]_")
+
+
 def hardware(cost_bytes: int | None, weight_bytes: int, dtypes: Iterable[str], flops: int | None) -> dict[str, Any]:
     """What a machine needs to serve one request at a time.
 
@@ -358,7 +360,7 @@ def hardware(cost_bytes: int | None, weight_bytes: int, dtypes: Iterable[str], f
     needs = []
     if kinds & {"float16", "bfloat16"}:
         needs.append("half precision in hardware, to gain from it")
-    if any(kind.startswith(("float8", "float4", "float6", "int4", "uint4", "int2", "uint2")) for kind in kinds):
+    if any(_BELOW_8_BITS.match(kind) for kind in kinds):
         needs.append("kernels for element types below 8 bits, or the runtime expands them")
     if kinds & {"int8", "uint8"} and "float32" in kinds:
         needs.append("8-bit dot products (AVX-VNNI, AVX512-VNNI, Arm dotprod), to gain from int8")
