@@ -150,7 +150,17 @@ def test_hardware_adds_weights_and_activations():
     assert hardware(None, 1000, ["float16"], None)["needs"]
 
 
-@pytest.mark.parametrize(("dtype", "below"), [("float64", False), ("int64", False), ("int4", True), ("uint2", True),
-                                              ("float6_e2m3fn", True), ("float4_e2m1fn", True), ("int8", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("dtype", "below"),
+    [
+        ("float64", False),
+        ("int64", False),
+        ("int8", False),
+        ("int4", True),
+        ("uint2", True),
+        ("float6_e2m3fn", True),
+        ("float4_e2m1fn", True),
+    ],
+)
 def test_types_below_8_bits_want_kernels_of_their_own(dtype, below):
     assert any("below 8 bits" in need for need in hardware(0, 0, [dtype], 0)["needs"]) == below
