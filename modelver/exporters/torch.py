@@ -3,7 +3,8 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,35 +35,14 @@ class TorchExporter:
             Refused: PyTorch or onnxscript is missing, or the model is in training mode.
             InvalidInput: source, settings and data do not fit together, or torch.onnx cannot convert.
         """
-        _require()
+        require("torch")
         with torch_source.calm(), torch_source.importing(request.root):
             job = _from_program(source, request) if source.suffix == ".pt2" else _from_builder(source, request)
-            model = torch_onnx.convert(job.program, request.model, request.options)
-            _check_inputs(model, job, request.model)
-            signature = _signature(job.inputs)
-            fed = rows.feeds(signature, request, rows.count(signature, request, _operators(model)))
-            answers = _run(job.module, [fed[spec.name] for spec in job.inputs], request)
-            names = _output_names(job.program, answers, request)
-            if len(names) != len(model.graph.outputs):
-                raise InvalidInput(
-                    f"model {request.model} returns {len(names)} tensors, its ONNX graph {len(model.graph.outputs)}",
-                    hint="return each tensor once, and nothing but tensors",
-                )
-            torch_onnx.rename(model, job.inputs, names)
-            torch_onnx.save(model, request.output)
-        return Exported(
-            inputs=fed,
-            outputs=dict(zip(names, answers, strict=True)),
-            labels=request.options.labels,
-            format=source.suffix.removeprefix("."),
-            framework="torch",
-            framework_version=version("torch"),
-            packages=_packages(),
-        )
+            return finish(job, source, request, "torch", _PACKAGES)
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """What to convert (``program``), what to ask for answers (``module``), and the inputs of both, in order."""
 
     program: Any
@@ -70,15 +50,40 @@ class _Job:
     inputs: tuple[InputSpec, ...]
 
 
-def _require() -> None:
-    try:
-        import onnxscript  # noqa: F401
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise Refused(f"exporting PyTorch models needs the package {error.name}", hint=install_hint("torch")) from None
+def require(extra: str, *more: str) -> None:
+    """Refuse, naming the extra to install, where PyTorch, onnxscript or one of ``more`` is missing."""
+    for package in (*more, "torch", "onnxscript"):
+        if find_spec(package) is None:
+            raise Refused(f"exporting {extra} models needs the package {package}", hint=install_hint(extra))
 
 
-def _from_program(source: Path, request: ExportRequest) -> _Job:
+def finish(job: Job, source: Path, request: ExportRequest, framework: str, packages: Sequence[str]) -> Exported:
+    """Convert the program, write it, and record the module's own answers on real rows."""
+    model = torch_onnx.convert(job.program, request.model, request.options)
+    _check_inputs(model, job, request.model)
+    signature = _signature(job.inputs)
+    fed = rows.feeds(signature, request, rows.count(signature, request, _operators(model)))
+    answers = _run(job.module, [fed[spec.name] for spec in job.inputs], request)
+    names = _output_names(job.program, answers, request)
+    if len(names) != len(model.graph.outputs):
+        raise InvalidInput(
+            f"model {request.model} returns {len(names)} tensors, its ONNX graph {len(model.graph.outputs)}",
+            hint="return each tensor once, and nothing but tensors",
+        )
+    torch_onnx.rename(model, job.inputs, names)
+    torch_onnx.save(model, request.output)
+    return Exported(
+        inputs=fed,
+        outputs=dict(zip(names, answers, strict=True)),
+        labels=request.options.labels,
+        format=source.suffix.removeprefix("."),
+        framework=framework,
+        framework_version=version(framework),
+        packages={package: version(package) for package in packages},
+    )
+
+
+def _from_program(source: Path, request: ExportRequest) -> Job:
     import torch
     from torch.utils import _pytree
 
@@ -103,7 +108,7 @@ def _from_program(source: Path, request: ExportRequest) -> _Job:
 
     runnable = program.module()
     assert isinstance(runnable, torch.nn.Module)
-    return _Job(program, module, inputs)
+    return Job(program, module, inputs)
 
 
 def _declared(program: Any, name: str) -> tuple[InputSpec, ...]:
@@ -161,9 +166,7 @@ def _text(spec: InputSpec) -> str:
     return f"{spec.dtype} [{', '.join(map(str, spec.shape))}]"
 
 
-def _from_builder(source: Path, request: ExportRequest) -> _Job:
-    import torch
-
+def _from_builder(source: Path, request: ExportRequest) -> Job:
     builder = request.options.builder
     if builder is None:
         raise Refused(
@@ -171,7 +174,18 @@ def _from_builder(source: Path, request: ExportRequest) -> _Job:
             hint="add `export: {builder: module:function}` in params.yaml, or save a program with torch.export.save",
         )
     module = torch_source.built(builder, request.root, source, request.model)
-    inputs = request.options.inputs or _guessed(module, request)
+    return trace(module, request.options.inputs or _guessed(module, request), request)
+
+
+def trace(module: Any, inputs: Sequence[InputSpec], request: ExportRequest) -> Job:
+    """The program of a module that takes ``inputs`` in order, named dimensions dynamic.
+
+    Raises:
+        Refused: it is in training mode.
+        InvalidInput: the data does not fit, or torch.export cannot trace it.
+    """
+    import torch
+
     count = 2 if isinstance(inputs[0].shape[0], str) else int(inputs[0].shape[0])
     example = _tensors(rows.feeds(_signature(inputs), request, count), inputs)
     dims = tuple(
@@ -188,7 +202,7 @@ def _from_builder(source: Path, request: ExportRequest) -> _Job:
             hint="dimensions that must stay fixed are numbers in `export: {inputs: …}` in params.yaml",
         ) from None
     torch_source.refuse_training(program, request.model)
-    return _Job(program, module, tuple(inputs))
+    return Job(program, module, tuple(inputs))
 
 
 def _by_parameter(module: Any, dims: Sequence[Mapping[int, Any]]) -> Any:
@@ -223,7 +237,7 @@ def _guessed(module: Any, request: ExportRequest) -> tuple[InputSpec, ...]:
     )
 
 
-def _check_inputs(model: Any, job: _Job, name: str) -> None:
+def _check_inputs(model: Any, job: Job, name: str) -> None:
     """torch.onnx must have kept the number of inputs, and dimensions that were declared dynamic."""
     if len(model.graph.inputs) != len(job.inputs):
         raise InvalidInput(f"model {name} has {len(job.inputs)} inputs, its ONNX graph {len(model.graph.inputs)}")
@@ -307,13 +321,3 @@ def _key(part: Any) -> str:
         if hasattr(part, attribute):
             return str(getattr(part, attribute))
     return str(part)
-
-
-def _packages() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
