@@ -116,6 +116,9 @@ class Risk:
     advice: str
 
 
+_CONVERT = "`export: {{opset: {}}}` in params.yaml, or onnx.version_converter for a model that nobody exports"
+
+
 def judge_kernels(operator: Operator, ranges: Sequence[Range] | None, runtime: str) -> Support:
     """Whether one of a runtime's kernels takes the operator's version.
 
@@ -146,13 +149,13 @@ def judge_kernels(operator: Operator, ranges: Sequence[Range] | None, runtime: s
         return Support(
             "no",
             f"it is version {since}; {runtime} knows it up to version {newest}",
-            f"lower the opset to {opset} or less: `export: {{opset: {opset}}}` in params.yaml",
+            f"lower the opset to {opset} or less: {_CONVERT.format(opset)}",
         )
     above = min((low for low, _ in ranges if low > since), default=newest)
     return Support(
         "no",
         f"it is version {since}; {runtime} knows it from opset {above} on",
-        f"raise the opset to {above} or more: `export: {{opset: {above}}}` in params.yaml",
+        f"raise the opset to {above} or more: {_CONVERT.format(above)}",
     )
 
 
