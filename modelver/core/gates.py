@@ -115,10 +115,10 @@ def merge_gates(general: Sequence[Gate], own: Sequence[Gate]) -> tuple[Gate, ...
 def judge_gates(gates: Sequence[Gate], metrics: Mapping[str, float]) -> tuple[Check, ...]:
     """The bounds on metrics as such: ``gate:METRIC``, and ``gate:METRIC:max`` for the upper one of two."""
     checks: list[Check] = []
-    for gate, metric in _expanded(gates, metrics):
+    for gate, metric, check in _expanded(gates, metrics):
         bounds = [(kind, bound) for kind, bound in (("min", gate.min), ("max", gate.max)) if bound is not None]
         for number, (kind, bound) in enumerate(bounds):
-            name = f"gate:{metric}" + (f":{kind}" if number else "")
+            name = check + (f":{kind}" if number else "")
             checks.append(_judge(name, metric, kind, bound, metrics))
     return tuple(checks)
 
@@ -138,10 +138,10 @@ def judge_against(
         The checks; a message names the baseline's version and both figures.
     """
     checks: list[Check] = []
-    for gate, metric in _expanded(gates, metrics):
+    for gate, metric, check in _expanded(gates, metrics):
         for kind, amount in (("max_drop", gate.max_drop), ("min_gain", gate.min_gain)):
             if amount is not None:
-                checks.append(_compare(gate, metric, kind, amount, metrics, baselines.get(gate.baseline)))
+                checks.append(_compare(f"{check}:{kind}", gate, metric, kind, amount, metrics, baselines))
     return tuple(checks)
 
 
@@ -210,13 +210,25 @@ def _baseline(value: object, where: str) -> str:
     return value
 
 
-def _expanded(gates: Sequence[Gate], metrics: Mapping[str, float]) -> list[tuple[Gate, str]]:
-    """Gates with the metrics they speak of; a pattern that matches none stands for itself, and fails."""
-    pairs: list[tuple[Gate, str]] = []
+def _expanded(gates: Sequence[Gate], metrics: Mapping[str, float]) -> list[tuple[Gate, str, str]]:
+    """Gates with the metrics they speak of and the name of the check, each name its own.
+
+    A gate on a metric itself takes the place of patterns that match it; a pattern that matches none stands for
+    itself, and fails. Where two patterns match, both are judged.
+    """
+    exact = {gate.metric for gate in gates if "*" not in gate.metric}
+    found: list[tuple[Gate, str, str]] = []
+    seen = set(exact)
     for gate in gates:
-        found = [m for m in sorted(metrics) if fnmatch.fnmatchcase(m, _pattern(gate.metric))]
-        pairs += [(gate, metric) for metric in (found if "*" in gate.metric else ()) or (gate.metric,)]
-    return pairs
+        if "*" not in gate.metric:
+            found.append((gate, gate.metric, f"gate:{gate.metric}"))
+            continue
+        matching = [m for m in sorted(metrics) if fnmatch.fnmatchcase(m, _pattern(gate.metric))]
+        for metric in matching or [gate.metric]:
+            if metric not in exact:
+                found.append((gate, metric, f"gate:{metric}" + (f" ({gate.metric})" if metric in seen else "")))
+                seen.add(metric)
+    return found
 
 
 def _pattern(text: str) -> str:
@@ -250,9 +262,15 @@ def _judge(name: str, metric: str, kind: str, bound: float, metrics: Mapping[str
 
 
 def _compare(
-    gate: Gate, metric: str, kind: str, amount: float, metrics: Mapping[str, float], baseline: Baseline | None
+    name: str,
+    gate: Gate,
+    metric: str,
+    kind: str,
+    amount: float,
+    metrics: Mapping[str, float],
+    baselines: Mapping[str, Baseline | None],
 ) -> Check:
-    name = f"gate:{metric}:{kind}"
+    baseline = baselines.get(gate.baseline)
     value = metrics.get(metric)
     if value is None or not math.isfinite(value):
         return _missing(name, metric, amount, metrics)

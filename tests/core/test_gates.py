@@ -127,6 +127,12 @@ def test_a_pattern_judges_every_metric_that_it_matches_and_fails_on_none():
     assert not check.ok
 
 
+def test_a_gate_on_a_metric_takes_the_place_of_patterns_and_two_patterns_are_both_judged():
+    gates = parse_gates({"a.*": {"min": 0.5}, "*.x": {"min": 0.9}, "a.y": {"min": 0.1}}, "gates")
+    checks = judge_gates(gates, {"a.x": 0.7, "a.y": 0.2})
+    assert [(c.name, c.ok) for c in checks] == [("gate:a.x", False), ("gate:a.x (a.*)", True), ("gate:a.y", True)]
+
+
 def test_an_own_gate_takes_the_place_of_the_environments():
     general = parse_gates({"accuracy": {"min": 0.9}, "f1": {"min": 0.8}}, "gates")
     own = parse_gates({"accuracy": {"min": 0.7}, "rmse": {"max": 1}}, "gates")
