@@ -114,5 +114,8 @@ def _domains(proto: Any) -> set[str]:
 
 
 def _least_ir(proto: Any) -> int:
-    """The IR version that the element types and functions call for, as far as a tool can bring in new ones."""
-    return 8 if proto.functions else 3
+    """The IR version that the variant calls for: functions came with 8, weights that are no inputs with 4."""
+    if proto.functions:
+        return 8
+    inputs = {item.name for item in proto.graph.input}
+    return 3 if all(tensor.name in inputs for tensor in proto.graph.initializer) else 4

@@ -162,6 +162,21 @@ def test_a_model_of_a_fixed_batch_is_quantised_too(batch, tmp_path):
     assert record["calibration"]["rows"] == 128
 
 
+def test_an_old_model_whose_weights_are_inputs_too(tmp_path):
+    conv_model.make(tmp_path / "c.onnx", opset=11)
+    proto = onnx.load(tmp_path / "c.onnx")
+    proto.ir_version = 3
+    for tensor in proto.graph.initializer:
+        proto.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    onnx.save(proto, tmp_path / "c.onnx")
+    conv_model.place(tmp_path, tmp_path / "c.onnx")
+    rows(tmp_path)
+    variants = optimize(tmp_path, {name: ALL[name] for name in ("graph", "int8", "pruned")}).document["variants"]
+    assert {name: record["ok"] for name, record in variants.items()} == {"graph": True, "int8": True, "pruned": True}
+    assert variants["pruned"]["format"]["ir_version"] == 3
+    assert variants["int8"]["format"]["ir_version"] == 4  # scales are no inputs
+
+
 def test_a_variant_outside_its_limit_is_written_and_its_verdict_is_no(conv):
     result = optimize(conv, {"harsh": {"method": "prune", "sparsity": 0.95, "max_drop": {"accuracy": 0.01}}, **ALL})
     assert not result.ok
