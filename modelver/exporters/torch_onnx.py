@@ -7,6 +7,7 @@ from typing import Any
 
 from modelver.core.export_options import ExportOptions, InputSpec
 from modelver.errors import InvalidInput
+from modelver.exporters import torch_bfloat16
 from modelver.exporters.torch_source import ERRORS, first_line
 
 OPSET = 18
@@ -40,6 +41,7 @@ def convert(program: Any, name: str, options: ExportOptions) -> Any:
             f"model {name}: torch.onnx cannot write it at opset {options.opset}, only at {stamped}",
             hint=f"leave `export: {{opset: …}}` out of params.yaml, or say {OPSET} or more",
         )
+    torch_bfloat16.compute_in_float32(model)
     _clean(model, name)
     model.ir_version = options.ir_version
     return model

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 _ERROR = 3  # severities are 0 verbose to 4 fatal; warnings here are about unused initializers and the like
 
+_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+
 
 class OnnxRuntime:
     """Runs ONNX models with onnxruntime's CPU provider."""
@@ -73,10 +75,42 @@ class _Session:
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         try:
-            values = self._session.run(names, dict(inputs))
+            if any("bfloat16" in str(value) for value in self._types(inputs)):
+                values = self._run_bfloat16(names, inputs)
+            else:
+                values = self._session.run(names, dict(inputs))
         except (errors.Fail, errors.InvalidArgument, errors.RuntimeException, RuntimeError, ValueError) as error:
             raise InvalidInput(
                 f"{self._name} fails in onnxruntime on these inputs: {first_line(error)}",
                 hint="compare the data with the signature in the model's source.json",
             ) from None
         return dict(zip(names, values, strict=True))
+
+    def _types(self, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> list[object]:
+        return [*(array.dtype for array in inputs.values()), *(output.type for output in self._session.get_outputs())]
+
+    def _run_bfloat16(self, names: list[str], inputs: "Mapping[str, np.ndarray[Any, Any]]") -> "list[Any]":
+        """As ``run``, which takes and gives NumPy's own types only."""
+        from onnxruntime import OrtValue
+
+        fed = {
+            name: OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+            if array.dtype.name == "bfloat16"
+            else OrtValue.ortvalue_from_numpy(array)
+            for name, array in inputs.items()
+        }
+        return [_array(value) for value in self._session.run_with_ort_values(names, fed)]
+
+
+def _array(value: Any) -> Any:
+    import ctypes
+    import math
+
+    import ml_dtypes
+    import numpy as np
+
+    if value.element_type() != _BFLOAT16:
+        return value.numpy()
+    shape = value.shape()
+    raw = ctypes.string_at(value.data_ptr(), 2 * math.prod(shape))
+    return np.frombuffer(raw, dtype=ml_dtypes.bfloat16).reshape(shape)

@@ -83,6 +83,25 @@ def half():
     return Wine().to(torch.float16)
 
 
+def brain():
+    return Wine().to(torch.bfloat16)
+
+
+def brain_with_a_branch():
+    return Branch().to(torch.bfloat16)
+
+
+class Branch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = Wine()
+        self.other = nn.Linear(13, 3)
+
+    def forward(self, X):
+        big = X.sum() > 1e30
+        return torch.cond(big, lambda x: self.other(x), lambda x: self.net(x), (X,)), X.argmax(1)
+
+
 def words():
     return Words()
 
@@ -297,6 +316,30 @@ def test_float16(root, wine):
     result = round_trip(root, settings("m.pt", "wine.npz", builder="nets:half", inputs=inputs))
     assert source_of(root)["signature"]["outputs"][0]["dtype"] == "float16"
     assert result.metrics["accuracy"] > 0.95
+
+
+def scaled_wine(root):
+    X, y = datasets.load_wine(return_X_y=True)
+    np.savez(root / "scaled.npz", X=(X - X.mean(0)) / X.std(0), y=y)
+
+
+@pytest.mark.parametrize("builder", ["brain", "brain_with_a_branch"])
+def test_bfloat16_stays_in_weights_inputs_and_outputs(root, wine, builder):
+    scaled_wine(root)
+    weights = {**wine.state_dict(), "shift": torch.zeros(13), "scale": torch.ones(13)}
+    if builder != "brain":
+        weights = {f"net.{key}": value for key, value in weights.items()}
+        weights |= {f"other.{key}": value for key, value in nn.Linear(13, 3).state_dict().items()}
+    torch.save(weights, root / "m.pt")
+    inputs = [{"name": "X", "shape": ["N", 13], "dtype": "bfloat16"}]
+    result = round_trip(root, settings("m.pt", "scaled.npz", builder=f"nets:{builder}", inputs=inputs))
+    assert result.parity.rows_off == 0
+    assert result.parity.max_abs > 0 or builder != "brain"
+    found = source_of(root)["signature"]
+    assert found["inputs"][0]["dtype"] == found["outputs"][0]["dtype"] == "bfloat16"
+    stored = [json.loads(line) for line in (root / "models/m/tensors.jsonl").read_text().splitlines()]
+    assert {tensor["dtype"] for tensor in stored if tensor["shape"] == [16, 13]} <= {"bfloat16"}
+    assert [tensor["dtype"] for tensor in stored if 16 in tensor["shape"]]
 
 
 def test_a_fixed_batch_gets_exactly_that_many_rows(root):
