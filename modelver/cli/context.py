@@ -72,8 +72,9 @@ def out(text: str) -> None:
 
 
 def out_json(value: Any) -> None:
-    """Data for programs, to standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Data for programs, to standard output; in ASCII where that is no UTF-8."""
+    ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n")
 
 
 def say(text: str) -> None:

@@ -1,5 +1,6 @@
 """The command line's root: global options, the commands, and the one place where errors become an exit status."""
 
+import io
 import os
 import sys
 from typing import Annotated, Any
@@ -91,6 +92,9 @@ def _root(
 
 def main() -> None:
     """Run the command line and end the process with the status that fits."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
     sys.exit(run(sys.argv[1:]))
 
 

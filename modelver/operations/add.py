@@ -19,7 +19,7 @@ from modelver.errors import NotFound, Refused
 from modelver.operations import ingest
 from modelver.operations.facts import collect, model_names, model_settings
 from modelver.operations.project import Project
-from modelver.operations.transaction import locked
+from modelver.operations.transaction import locked, refuse_link
 from modelver.operations.weights import manifest_of_worktree
 
 Progress = Callable[[int], None]
@@ -115,6 +115,7 @@ class _Adding:
             raise Refused(
                 f"{path} is a symbolic link", hint=_command("modelver", "add", self.request.name, path.resolve())
             )
+        refuse_link(self.root, self.layout.sidecar)
         kind = self._kind()
         self._refuse_change_of_kind(kind)
         if dry_run:

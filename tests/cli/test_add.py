@@ -1,0 +1,95 @@
+"""`modelver add`: the three ways in, and what it refuses."""
+
+import os
+
+import pytest
+
+import models
+
+
+def test_ingested_plain_and_listed_in_dvc_yaml(model_repo, tmp_path):
+    plain = model_repo.mv("add", "llm", str(models.gguf(model_repo.root / "llm.gguf")), "--format", "json").json()
+    net = model_repo.mv("add", "net", str(models.onnx(tmp_path / "net.onnx")), "--format", "json").json()
+    assert (plain["kind"], net["kind"]) == ("plain", "ingested")
+    text = (model_repo.root / "dvc.yaml").read_text()
+    assert all(f"\n  {name}:\n    path: " in text for name in ("m", "llm", "net"))
+
+
+def test_the_names_of_written_files_are_all_that_git_sees(model_repo, tmp_path):
+    done = model_repo.mv("add", "net", str(models.onnx(tmp_path / "net.onnx")), "--format", "json").json()
+    seen = {line[3:] for line in model_repo.git("status", "--porcelain", "-uall").splitlines()}
+    assert seen == set(done["files"])
+
+
+def test_comments_and_layout_of_peoples_files_stay(model_repo, tmp_path):
+    text = "# ours\n" + (model_repo.root / "dvc.yaml").read_text() + "# the end\n"
+    model_repo.write("dvc.yaml", text)
+    model_repo.mv("add", "net", str(models.onnx(tmp_path / "net.onnx")))
+    new = (model_repo.root / "dvc.yaml").read_text().splitlines()
+    assert [line for line in text.splitlines() if line not in new] == []
+    assert [line for line in new if line not in text.splitlines()] == ["  net:", "    path: models/net/weights"]
+
+
+def test_dry_run_writes_nothing(model_repo, tmp_path):
+    before = model_repo.fingerprint()
+    model_repo.mv("add", "net", str(models.onnx(tmp_path / "net.onnx")), "--dry-run")
+    model_repo.mv("add", "m", str(models.safetensors(tmp_path / "x.safetensors", 5)), "--dry-run")
+    assert model_repo.fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.gguf", "-d.gguf", "quote'.gguf", "$x;id.gguf", "\u00e9\u6a21.gguf", "a.b.gguf"]
+)
+def test_odd_names_of_files(model_repo, name):
+    path = models.gguf(model_repo.root / "files" / name)
+    model_repo.mv("add", "--", "odd", f"files/{name}")
+    model_repo.commit("odd")
+    model_repo.mv("tag", "odd")
+    assert model_repo.mv("show", "odd@v1", "--format", "json").json()["weights"]["path"] == f"files/{name}"
+    assert path.exists()
+
+
+def test_a_missing_file_an_outside_one_and_gits_own(model_repo, tmp_path):
+    assert "does not exist" in model_repo.refused("add", "x", "missing.bin").err
+    outside = models.gguf(tmp_path / "out side.gguf")
+    assert "'" in model_repo.hint(model_repo.refused("add", "x", str(outside)))
+    model_repo.refused("add", "x", ".git/config", "--plain")
+    model_repo.refused("add", "x", ".")
+
+
+def test_a_link_is_not_followed(model_repo, tmp_path):
+    models.gguf(tmp_path / "real.gguf")
+    (model_repo.root / "link.gguf").symlink_to(tmp_path / "real.gguf")
+    assert "symbolic link" in model_repo.refused("add", "x", "link.gguf").err
+
+
+def test_a_fifo_is_not_waited_for(model_repo):
+    os.mkfifo(model_repo.root / "pipe")
+    model_repo.mv("add", "x", "pipe", status=2)
+
+
+def test_what_git_tracks(model_repo):
+    models.gguf(model_repo.root / "tracked.gguf")
+    model_repo.commit("tracked")
+    done = model_repo.refused("add", "x", "tracked.gguf")
+    model_repo.mend(done)
+    model_repo.mv("add", "x", "tracked.gguf")
+
+
+def test_another_kind_under_a_name_that_is_taken(model_repo):
+    models.gguf(model_repo.root / "x.gguf")
+    assert "is ingested" in model_repo.refused("add", "m", "x.gguf").err
+
+
+def test_the_same_again_changes_nothing(model_repo, tmp_path):
+    before = model_repo.fingerprint()
+    model_repo.change("m", 1)
+    assert model_repo.fingerprint() == before
+
+
+def test_the_folder_of_a_model_is_no_link_to_elsewhere(model_repo, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (model_repo.root / "models" / "net").symlink_to(outside)
+    assert "symbolic link" in model_repo.refused("add", "net", str(models.onnx(tmp_path / "net.onnx"))).err
+    assert list(outside.iterdir()) == []
