@@ -95,7 +95,7 @@ class TestOtherTools:
         history = json.loads(two_versions.run("gto", "history", "m", "--json").out)
         assert {row["version"] for row in history if row["event"] == "registration"} == {"v1.0.0", "v1.0.1"}
         reference = json.loads(two_versions.run("gto", "check-ref", "m@v1.0.1", "--json").out)
-        assert reference["version"]["m"]["version"] == "v1.0.1"
+        assert (reference["artifact"], reference["version"], reference["tag"]) == ("m", "v1.0.1", "m@v1.0.1")
 
     def test_dvc_artifacts_get(self, two_versions, tmp_path):
         got = tmp_path / "got"
