@@ -86,7 +86,8 @@ def _open(source: Path, name: str) -> tuple[Any, Any]:
     if not isinstance(model, lightgbm.LGBMModel):
         raise Refused(
             f"model {name}: {source.name} holds a {type(model).__name__}, no LightGBM model",
-            hint="use framework: sklearn for pipelines, or save the step alone: step.booster_.save_model('model.txt')",
+            hint="save the LightGBM step alone, on data that the steps before it have prepared: "
+            "step.booster_.save_model('model.txt')",
         )
     return model.booster_, getattr(model, "classes_", None)
 

@@ -33,6 +33,8 @@ ROWS_DISCONTINUOUS = 256
 
 _PACKAGES = ("joblib", "numpy", "onnx", "pandas", "protobuf", "scikit-learn", "scipy", "skl2onnx")
 
+_OTHERS = ("catboost", "lightgbm", "xgboost")
+
 _LOAD_ERRORS = (
     pickle.UnpicklingError,
     OSError,
@@ -61,6 +63,7 @@ class SklearnExporter:
         """
         _require()
         model = inspect.prepare(load(source, request.model))
+        _refuse_foreign(model, request.model)
         labels = inspect.labels(model, request.model)
         names, inputs = _inputs(model, request)
         best = _convert(model, request, names, inputs)
@@ -136,6 +139,16 @@ def load(source: Path, name: str) -> Any:
         )
     _check_fitted(model, name)
     return model
+
+
+def _refuse_foreign(model: Any, name: str) -> None:
+    """Refuse the scikit-learn wrappers of other frameworks, which skl2onnx has no converters for."""
+    package = type(model).__module__.partition(".")[0]
+    if package in _OTHERS:
+        raise Refused(
+            f"model {name} is a {type(model).__name__} of {package}, no model of scikit-learn's own",
+            hint=f"framework: {package} in params.yaml",
+        )
 
 
 def _check_fitted(model: Any, name: str) -> None:
@@ -279,6 +292,10 @@ def _references(model: Any, proto: Any, rows: Any, name: str) -> "dict[str, Arra
 
 def _methods(model: Any) -> list[Any]:
     """What corresponds to skl2onnx's outputs, in their order: the label or value, then scores."""
+    from sklearn.feature_selection import SelectorMixin
+
+    if isinstance(model, SelectorMixin):
+        return [model.transform]  # RFE also predicts, with what it keeps inside
     scores = ("predict_proba", "decision_function", "transform")
     found = [getattr(model, method) for method in ("predict",) if hasattr(model, method)]
     return found + [getattr(model, method) for method in scores if hasattr(model, method)][:1]

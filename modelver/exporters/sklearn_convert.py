@@ -140,7 +140,12 @@ def _options(model: Any) -> dict[int, dict[str, Any]]:
     result: dict[int, dict[str, Any]] = {}
     last = inspect.final(model)
     for part in inspect.parts(model):
-        if part is last:
+        if hasattr(part, "build_analyzer") and hasattr(part, "vocabulary_"):
+            # The default locale, en_US, is missing on small images, and then nothing loads.
+            result[id(part)] = {"locale": "C.UTF-8"}
+            if part.analyzer == "word" and part.token_pattern in _WORDS:
+                result[id(part)]["tokenexp"] = _WORDS[part.token_pattern]
+        elif part is last:
             try:
                 allowed = get_converter(get_model_alias(type(part))).get_allowed_options() or {}
             except (RuntimeError, ValueError, KeyError):
@@ -149,11 +154,6 @@ def _options(model: Any) -> dict[int, dict[str, Any]]:
                 result.setdefault(id(part), {})["zipmap"] = False  # a matrix, not a list of dicts
             if "raw_scores" in allowed and hasattr(part, "classes_") and not hasattr(part, "predict_proba"):
                 result.setdefault(id(part), {})["raw_scores"] = True
-        elif hasattr(part, "build_analyzer") and hasattr(part, "vocabulary_"):
-            # The default locale, en_US, is missing on small images, and then nothing loads.
-            result[id(part)] = {"locale": "C.UTF-8"}
-            if part.analyzer == "word" and part.token_pattern in _WORDS:
-                result[id(part)]["tokenexp"] = _WORDS[part.token_pattern]
     return result
 
 

@@ -26,7 +26,8 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_selection import RFE
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
@@ -419,3 +420,14 @@ def test_without_the_framework_validation_runs_and_export_says_what_to_install(t
     code = BLOCKED.replace("SETTINGS", repr(settings))
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "exporting scikit-learn models needs the package joblib | pip install 'modelver[sklearn]'\n"
+
+
+def test_selectors_and_vectorisers_alone(tmp_path):
+    X, y = datasets.load_iris(return_X_y=True)
+    model = RFE(LogisticRegression(max_iter=300)).fit(X, y)
+    round_trip(tmp_path, {**save(tmp_path, model, X, y), "task": "none"})
+    assert source_of(tmp_path)["signature"]["outputs"][0]["shape"] == ["N", 2]
+    texts = np.array(["one two three", "two three four", "three"])
+    model = CountVectorizer().fit(texts)  # the last step itself: its locale must be one that is everywhere
+    round_trip(tmp_path, {**save(tmp_path, model, texts, None), "task": "none"})
+    assert source_of(tmp_path)["signature"]["outputs"][0]["shape"] == ["N", 4]

@@ -172,6 +172,10 @@ def test_what_is_not_exported_is_refused_by_name(tmp_path):
     ):
         with pytest.raises(Refused, match=f"^model m.*{message}"):
             stage_export.run(tmp_path, "m", settings("xgboost", source))
+    joblib.dump(xgboost.XGBClassifier(n_estimators=2).fit(X, y), tmp_path / "x.joblib")
+    with pytest.raises(Refused, match="XGBClassifier of xgboost") as raised:
+        stage_export.run(tmp_path, "m", settings(None, "x.joblib"))
+    assert raised.value.hint == "framework: xgboost in params.yaml"
     xgboost.XGBClassifier(n_estimators=2).fit(*datasets.load_iris(return_X_y=True)).save_model(tmp_path / "iris.ubj")
     with pytest.raises(InvalidInput, match=r"model m: data\.npz: 'X' has shape"):
         stage_export.run(tmp_path, "m", settings("xgboost", "iris.ubj"))
