@@ -139,10 +139,16 @@ def dump(document: Any) -> bytes:
 
 
 def edit(path: Path, change: Callable[[Any], None]) -> bytes:
-    """The bytes of a YAML file after ``change`` worked on its parsed form; comments, order and quoting are kept.
+    """As `edit_bytes`, of a file; one that does not exist is an empty mapping."""
+    return edit_bytes(path.read_bytes() if path.exists() else b"", path.name, change)
+
+
+def edit_bytes(data: bytes, where: str, change: Callable[[Any], None]) -> bytes:
+    """A YAML document after ``change`` worked on its parsed form; comments, order and quoting are kept.
 
     Args:
-        path: the file; one that does not exist is an empty mapping.
+        data: the document.
+        where: the file's name, for messages.
         change: alters the mapping in place.
 
     Raises:
@@ -151,8 +157,7 @@ def edit(path: Path, change: Callable[[Any], None]) -> bytes:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
-    data = path.read_bytes() if path.exists() else b""
-    load_mapping(data, path.name, max_nodes=MAX_EDITED_NODES)
+    load_mapping(data, where, max_nodes=MAX_EDITED_NODES)
     roundtrip = YAML()
     roundtrip.preserve_quotes = True
     roundtrip.width = 1 << 20
@@ -176,7 +181,7 @@ def edit(path: Path, change: Callable[[Any], None]) -> bytes:
         stream = io.StringIO(newline="")
         roundtrip.dump(document, stream)
     except YAMLError as error:
-        raise InvalidInput(f"{path.name}: {str(error).splitlines()[0]}") from None
+        raise InvalidInput(f"{where}: {str(error).splitlines()[0]}") from None
     end = "\r\n" if b"\r\n" in data else "\n"
     return (head + stream.getvalue()).replace("\n", end).encode("utf-8")
 

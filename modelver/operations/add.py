@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 from modelver.adapters import dvc_project, yaml
 from modelver.adapters.dvc import DvcCache
-from modelver.adapters.files import HashCache, write_atomic
+from modelver.adapters.files import HashCache
 from modelver.core import card, starter
 from modelver.core.layout import DVC_YAML, PARAMS, Layout
 from modelver.core.manifest import FileEntry, dump_files, dump_tensors, dvc_dir_listing
@@ -19,7 +20,8 @@ from modelver.errors import NotFound, Refused
 from modelver.operations import ingest
 from modelver.operations.facts import collect, model_names, model_settings
 from modelver.operations.project import Project
-from modelver.operations.transaction import locked, refuse_link
+from modelver.operations.snapshot import OverlaySnapshot
+from modelver.operations.transaction import locked, publish_files, refuse_link
 from modelver.operations.weights import manifest_of_worktree
 
 Progress = Callable[[int], None]
@@ -91,20 +93,22 @@ def add(
     check_model_name(request.name)
     project.require_dvc()
     check_case(request.name, project.models())
-    with locked(project.git):
-        return _Adding(project, request, progress).run(dry_run)
+    with locked(project.git) as lock:
+        return _Adding(project, request, progress, lock).run(dry_run)
 
 
 class _Adding:
-    """One run of `add`: what it has found out so far."""
+    """One run of `add`: what it has found out so far, and the files in Git that it will write, all at once."""
 
-    def __init__(self, project: Project, request: AddRequest, progress: Progress) -> None:
+    def __init__(self, project: Project, request: AddRequest, progress: Progress, lock: int) -> None:
         self.project = project
         self.root = project.root
         self.request = request
         self.progress = progress
         self.layout = Layout(request.name)
         self.new = request.name not in model_names(project.worktree)
+        self.lock = lock
+        self.pending: dict[str, bytes] = {}
         self.written: list[str] = []
 
     def run(self, dry_run: bool) -> AddResult:
@@ -186,11 +190,19 @@ class _Adding:
         return self._declare("pipeline", self.layout.weights, None, None)
 
     def _ingested(self) -> AddResult:
+        # DVC's folder for temporary files: Git ignores it, and it lies on the working tree's file system.
+        scratch = self.root / ".dvc" / "tmp" / "modelver-add"
+        shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left; the lock is held
+        try:
+            return self._split_into(scratch / "weights")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _split_into(self, staging: Path) -> AddResult:
         weights = self.root / self.layout.weights
-        weights.parent.mkdir(parents=True, exist_ok=True)
         source, cache, hashes = self.request.path, DvcCache.find(self.root), HashCache(self.project.git.state_dir)
-        found = ingest.split(source, weights, hashes, self.progress)
-        md5, size, sha256 = ingest.store(source, weights, found, cache, hashes)
+        found = ingest.split(source, weights, staging, hashes, self.progress)
+        md5, size, sha256 = ingest.store(source, staging, found, cache, hashes)
         assert cache.path(md5).read_bytes() == dvc_dir_listing(found.files)
         total = sum(entry.bytes for entry in found.files)
         self._write(self.layout.tensors, dump_tensors(found.tensors))
@@ -198,19 +210,19 @@ class _Adding:
         self._write(self.layout.source, ingest.source_document(self.root, source, found, size, sha256))
         self._ignore(self.layout.gitignore, "/weights")
         self._write(f"{self.layout.weights}.dvc", ingest.pointer(md5, total, len(found.files)))
-        return self._declare("ingested", self.layout.weights, len(found.tensors), total)
+        result = self._declare("ingested", self.layout.weights, len(found.tensors), total)
+        ingest.swap(staging, weights, found, hashes)
+        return result
 
     def _plain(self) -> AddResult:
         path = self._inside()
-        if self._tracked_by_git(path):
-            raise Refused(
-                f"{path} is tracked by Git, and DVC can't track it as well",
-                hint=_command("git", "rm", "-r", "--cached", path),
-            )
+        if tracked := self._tracked_by_git(path):
+            raise _in_git(path, tracked)
         if path not in self._made:
+            self._refuse_links_out(path)
             self._dvc_add(path)
         self._edit(DVC_YAML, lambda document: starter.ensure_artifact(document, self.request.name, path, None))
-        facts = collect(self.project.worktree, self.request.name)
+        facts = collect(OverlaySnapshot(self.project.worktree, self.pending), self.request.name)
         files: list[FileEntry] = []
         if facts.weights is not None:
             files = facts.files or manifest_of_worktree(self.project, facts.weights)
@@ -222,6 +234,7 @@ class _Adding:
         self._edit(DVC_YAML, lambda document: starter.ensure_artifact(document, name, weights, desc))
         if not (self.root / self.layout.card).exists():
             self._write(self.layout.card, card.template(name).encode())
+        publish_files(self.project.git, f"add {name}", self.pending, lock=self.lock)
         return AddResult(name, kind, weights, tuple(dict.fromkeys(self.written)), tensors, size, self.new)
 
     @cached_property
@@ -246,8 +259,28 @@ class _Adding:
         after = self.project.worktree.read_many(touched)
         self.written += [name for name in touched if after.get(name) != before.get(name)]
 
-    def _tracked_by_git(self, path: str) -> bool:
-        return bool(self.project.git.run("--literal-pathspecs", "ls-files", "-z", "--", path))
+    def _tracked_by_git(self, path: str) -> list[str]:
+        """What Git tracks at or below a path, relative to the repository's top."""
+        listed = self.project.git.run("--literal-pathspecs", "ls-files", "-z", "--", path)
+        return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+
+    def _refuse_links_out(self, path: str) -> None:
+        """Refuse a folder with a link that leads out of it: DVC would put what lies there into its cache.
+
+        Links into DVC's own cache are how DVC lays files out where ``cache.type`` is ``symlink``.
+        """
+        folder = Path(os.path.realpath(self.root / path))
+        cache = DvcCache.find(self.root)
+        for place, folders, names in os.walk(folder):
+            for link in (Path(place) / name for name in sorted(folders + names)):
+                if not link.is_symlink():
+                    continue
+                if not Path(os.path.realpath(link)).is_relative_to(folder) and cache.holds(link) is None:
+                    raise Refused(
+                        f"{path}/{link.relative_to(folder).as_posix()} is a symbolic link that leads out of {path}, "
+                        "and DVC would take in what lies there",
+                        hint="put the file itself in its place, or remove the link",
+                    )
 
     def _inside(self) -> str:
         return self._relative(self.request.path)
@@ -256,27 +289,32 @@ class _Adding:
         """``path`` relative to the repository's top; raises Refused where it lies outside."""
         full = Path(os.path.realpath(path))
         root = Path(os.path.realpath(self.root))
-        if not full.is_relative_to(root) or full == root:
-            raise Refused(f"{path} lies outside the repository", hint=_command("cp", "-r", path, self.root))
+        if full == root:
+            raise Refused(f"{path} is the repository itself", hint="name a file or a folder in it that is the model")
+        if not full.is_relative_to(root):
+            raise Refused(
+                f"{path} lies outside the repository",
+                hint=_command("mv", path, self.root) + "   (or another place in the repository; then add it there)",
+            )
         relative = full.relative_to(root).as_posix()
         if relative.split("/")[0] in (".git", ".dvc"):
             raise Refused(f"{path} belongs to Git or DVC")
         return relative
 
     def _edit(self, name: str, change: Callable[[Any], None]) -> None:
-        self._write(name, yaml.edit(self.root / name, change))
+        self._write(name, yaml.edit_bytes(self._read(name) or b"", name, change))
+
+    def _read(self, name: str) -> bytes | None:
+        target = self.root / name
+        return self.pending[name] if name in self.pending else (target.read_bytes() if target.exists() else None)
 
     def _write(self, name: str, data: bytes) -> None:
-        target = self.root / name
-        if target.exists() and target.read_bytes() == data:
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target, data)
-        self.written.append(name)
+        if data != self._read(name):
+            self.pending[name] = data
+            self.written.append(name)
 
     def _ignore(self, name: str, line: str) -> None:
-        target = self.root / name
-        present = target.read_text("utf-8") if target.exists() else ""
+        present = (self._read(name) or b"").decode("utf-8")
         if line not in present.splitlines():
             self._write(
                 name, (present + ("\n" if present and not present.endswith("\n") else "") + line + "\n").encode()
@@ -286,6 +324,18 @@ class _Adding:
 def _command(*words: str | Path) -> str:
     """A command to copy into a shell: a file may be called anything."""
     return shlex.join(map(str, words))
+
+
+def _in_git(path: str, tracked: list[str]) -> Refused:
+    if tracked == [path]:
+        return Refused(
+            f"{path} is tracked by Git, and DVC can't track it as well", hint=_command("git", "rm", "--cached", path)
+        )
+    more = f" and {len(tracked) - 1} more" if len(tracked) > 1 else ""
+    return Refused(
+        f"{path} holds files that Git tracks ({tracked[0]}{more}), and DVC can't track the folder as well",
+        hint="put the weights into a folder of their own, without files that Git tracks, and add that",
+    )
 
 
 def _settings(project: Project, name: str) -> dict[str, Any]:

@@ -65,8 +65,7 @@ def _matters(path: str, facts: ModelFacts, old: Snapshot | None, new: Snapshot) 
         return _stage_part(_document(old, path), facts) != _stage_part(_document(new, path), facts)
     if path == DVC_LOCK:
         return _foreign_stages_changed(facts, old, new)
-    tracked = {file: list(values) for stage in facts.stages for file, values in stage.params.items()}
-    keys = tracked.get(path, [])
+    keys = [key for stage in facts.stages for key in stage.params.get(path, ())]
     if path == PARAMS:
         keys = [*keys, "modelver.scheme", f"modelver.models.{facts.name}"]
     elif not keys or any(dep.path == path for stage in facts.stages for dep in stage.deps):

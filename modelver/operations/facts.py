@@ -159,11 +159,12 @@ def collect(snapshot: Snapshot, name: str) -> ModelFacts:
     tensors, files = read_manifests(snapshot, name)
     if files is not None and weights is not None and not manifest_matches(files, weights):
         files = None
+    settings = model_settings(snapshot, name)
     kind = "plain"
     if source is not None:
         kind = "ingested" if source.get("kind") == "ingested" else "pipeline"
-    elif path == layout.weights:
-        kind = "pipeline"
+    elif path == layout.weights:  # not exported yet; or ingested, and its folder is gone
+        kind = "pipeline" if settings.get("source") else "ingested"
     recorded_bytes = snapshot.read(layout.sidecar)
     return ModelFacts(
         name=name,
@@ -180,7 +181,7 @@ def collect(snapshot: Snapshot, name: str) -> ModelFacts:
         stages=stages,
         recorded=_recorded_leniently(recorded_bytes, layout.sidecar),
         recorded_bytes=recorded_bytes,
-        settings=model_settings(snapshot, name),
+        settings=settings,
         scheme=version_scheme(snapshot),
     )
 

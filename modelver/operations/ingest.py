@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from modelver.formats.result import Ingested
 
 
-def split(source: Path, weights: Path, hashes: HashCache, progress: Callable[[int], None]) -> "Ingested":
-    """Split a model into the folder ``weights``, which afterwards holds exactly its files.
+def split(source: Path, weights: Path, staging: Path, hashes: HashCache, progress: Callable[[int], None]) -> "Ingested":
+    """Split a model into the folder ``staging``, which afterwards holds exactly its files; `swap` then moves it.
 
-    The folder is built beside and swapped in, so a failure leaves the old one. Tensor files of the old one whose bytes
-    are known to be what their name says are linked over, so an unchanged tensor is not written again.
+    Tensor files of the present ``weights`` whose bytes are known to be what their name says are linked over, so an
+    unchanged tensor is not written again.
 
     Raises:
         InvalidInput: the source is malformed.
@@ -32,8 +31,8 @@ def split(source: Path, weights: Path, hashes: HashCache, progress: Callable[[in
     from modelver.formats import onnx_split, safetensors
     from modelver.formats.detect import detect
 
-    staging = Path(tempfile.mkdtemp(prefix=".weights-", dir=weights.parent))
     try:
+        staging.mkdir(parents=True)
         _link_known(weights, staging, hashes)
         found: Ingested
         if detect(source) == "safetensors":
@@ -44,15 +43,12 @@ def split(source: Path, weights: Path, hashes: HashCache, progress: Callable[[in
         for path in list(listing(staging)):
             if path not in wanted:
                 (staging / path).unlink()
-        _swap(staging, weights)
     except OSError as error:
-        raise ExternalFailure(f"{weights} could not be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        raise ExternalFailure(f"{staging} could not be written: {error.strerror or error}") from None
     return found
 
 
-def store(source: Path, weights: Path, found: "Ingested", cache: DvcCache, hashes: HashCache) -> tuple[str, int, str]:
+def store(source: Path, staging: Path, found: "Ingested", cache: DvcCache, hashes: HashCache) -> tuple[str, int, str]:
     """Put what `split` made into DVC's cache, and take the source's own digest meanwhile.
 
     Returns:
@@ -65,11 +61,10 @@ def store(source: Path, weights: Path, found: "Ingested", cache: DvcCache, hashe
         # One core copies, another hashes; `split` can't hash the source on its way, since tensors may overlap or lie
         # in other files than the model.
         digest = pool.submit(source_digest, Path(os.path.realpath(source)))
-        stored = [cache.add(weights / entry.path, entry.md5) for entry in found.files]
+        stored = [cache.add(staging / entry.path, entry.md5) for entry in found.files]
         size, sha256 = digest.result()
     for entry, place in zip(found.files, stored, strict=True):
         hashes.put(place, entry.md5, entry.sha256)
-        hashes.put(weights / entry.path, entry.md5, entry.sha256)
     return cache.add_dir([(entry.path, entry.md5) for entry in found.files]), size, sha256
 
 
@@ -129,7 +124,7 @@ def _link_known(weights: Path, staging: Path, hashes: HashCache) -> None:
     for path in listing(weights):
         old = weights / path
         known = hashes.get(old) if OWNED.fullmatch(path) and not old.is_symlink() else None
-        if known is None or not path.endswith(known.sha256):
+        if known is None or known.sha256 not in path:
             continue
         new = staging / path
         new.parent.mkdir(parents=True, exist_ok=True)
@@ -139,10 +134,26 @@ def _link_known(weights: Path, staging: Path, hashes: HashCache) -> None:
             continue
 
 
-def _swap(staging: Path, weights: Path) -> None:
-    old = weights.with_name(f".{weights.name}-old-{os.getpid()}")
-    if weights.exists():
-        weights.rename(old)
-    staging.chmod(0o755)
-    staging.rename(weights)
-    shutil.rmtree(old, ignore_errors=True)
+def swap(staging: Path, weights: Path, found: "Ingested", hashes: HashCache) -> None:
+    """Put the staged folder in the place of ``weights``.
+
+    Killed in between, the pointer in Git's files already names the new weights and the cache holds them, so that
+    `modelver restore` brings them.
+
+    Raises:
+        ExternalFailure: the disk failed.
+    """
+    old = staging.with_name("old")
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        if weights.exists():
+            shutil.move(weights, old)
+        staging.chmod(0o755)
+        shutil.move(staging, weights)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise ExternalFailure(
+            f"{weights} could not be replaced: {error.strerror or error}", hint="modelver restore"
+        ) from None
+    for entry in found.files:
+        hashes.put(weights / entry.path, entry.md5, entry.sha256)

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modelver.adapters import yaml
-from modelver.adapters.git.objects import write_blob
 from modelver.core.bump import Bump, required_bump
 from modelver.core.manifest import dump_files
 from modelver.core.plan import Choice, Request, base_version, choose_version
@@ -15,7 +14,7 @@ from modelver.errors import InvalidInput, Refused
 from modelver.operations.facts import ModelFacts, build_sidecar, collect
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
-from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
+from modelver.operations.transaction import locked, publish_files
 from modelver.operations.views import View, view
 from modelver.operations.weights import manifest_of_worktree
 
@@ -104,19 +103,7 @@ def record(project: Project, name: str, request: Request, *, dry_run: bool = Fal
         plan = plan_record(project, name, request)
         if dry_run:
             return plan
-        git = project.git
-        files = {path: Change(blob_before(git, path), write_blob(git, data)) for path, data in plan.contents.items()}
-        head = git.head().commit or ""
-        worktree, git_dir = main_or_linked(git)
-        publish(
-            git,
-            Transaction(
-                operation=f"record {name}", worktree=worktree, git_dir=git_dir, branch=None,
-                old_commit=head, new_commit=head, tag=None, tag_object=None, files=files,
-            ),
-            plan.contents,
-            lock=lock,
-        )  # fmt: skip
+        publish_files(project.git, f"record {name}", plan.contents, lock=lock)
     return plan
 
 

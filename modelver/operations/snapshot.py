@@ -1,7 +1,7 @@
 """Reading a repository's files from the working tree or from a commit, through one interface."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +38,23 @@ class CommitSnapshot:
     def read(self, path: str) -> bytes | None:
         """See `Snapshot`."""
         return self.read_many([path]).get(path)
+
+
+class OverlaySnapshot:
+    """Another snapshot with some files in place of its own, as they are about to be written."""
+
+    def __init__(self, below: Snapshot, contents: Mapping[str, bytes]) -> None:
+        self.below = below
+        self.contents = contents
+
+    def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """See `Snapshot`."""
+        own = {path: self.contents[path] for path in paths if path in self.contents}
+        return {**self.below.read_many([path for path in paths if path not in own]), **own}
+
+    def read(self, path: str) -> bytes | None:
+        """See `Snapshot`."""
+        return self.contents[path] if path in self.contents else self.below.read(path)
 
 
 class WorktreeSnapshot:

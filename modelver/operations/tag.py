@@ -18,7 +18,7 @@ from modelver.operations.committed import refuse_uncommitted
 from modelver.operations.facts import ModelFacts, collect
 from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
-from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history
+from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history, with_manifest
 from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
 from modelver.operations.weights import check_weights
 
@@ -113,14 +113,14 @@ def _tag(
     head = git.head()
     if head.commit is None:
         raise Refused("there is no commit yet to tag", hint='git add -A && git commit -m "Start"')
-    facts = collect(project.worktree, name)
-    # A stale pipeline comes first: what it would make is not known, so nothing else can be said of the version.
+    facts = with_manifest(project, collect(project.worktree, name))
+    # First of all, whether what lies here is what the pointers say: nothing else can be said before that.
     refuse_stale(project, facts)
     refuse_failed(facts)
     refuse_uncommitted(project, facts)
+    check_weights(project, facts, say)
     plan = plan_record(project, name, request, facts=facts)
     gates = refuse_behind(project, facts, plan.base.tag if plan.base else None)
-    check_weights(project, plan.facts, say)
     choice = plan.choice
     tag_name = version_tag(name, choice.version)
     _refuse_on_remote(project, name, tag_name, say)

@@ -118,6 +118,29 @@ def main_or_linked(git: GitRepository) -> tuple[str, str]:
     return ("", "") if git.git_dir == git.common_dir else (str(git.root), str(git.git_dir))
 
 
+def publish_files(git: GitRepository, operation: str, contents: Mapping[str, bytes], *, lock: int) -> None:
+    """Write files, all or none; no commit is made. Raises as `publish`."""
+    worktree, git_dir = main_or_linked(git)
+    head = git.head().commit or ""
+    files = {path: Change(blob_before(git, path), write_blob(git, data)) for path, data in contents.items()}
+    publish(
+        git,
+        Transaction(
+            operation=operation,
+            worktree=worktree,
+            git_dir=git_dir,
+            branch=None,
+            old_commit=head,
+            new_commit=head,
+            tag=None,
+            tag_object=None,
+            files=files,
+        ),
+        contents,
+        lock=lock,
+    )
+
+
 def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str, bytes], *, lock: int) -> None:
     """Carry a transaction out. Blobs, commit and tag object must exist.
 
