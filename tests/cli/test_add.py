@@ -52,9 +52,12 @@ def test_odd_names_of_files(model_repo, name):
 def test_a_missing_file_an_outside_one_and_gits_own(model_repo, tmp_path):
     assert "does not exist" in model_repo.refused("add", "x", "missing.bin").err
     outside = models.gguf(tmp_path / "out side.gguf")
-    assert "'" in model_repo.hint(model_repo.refused("add", "x", str(outside)))
+    done = model_repo.refused("add", "x", str(outside))
+    assert "lies outside the repository" in done.err
+    model_repo.mend(done)
+    model_repo.mv("add", "x", "out side.gguf")
     model_repo.refused("add", "x", ".git/config", "--plain")
-    model_repo.refused("add", "x", ".")
+    assert "is the repository itself" in model_repo.refused("add", "y", ".").err
 
 
 def test_a_link_is_not_followed(model_repo, tmp_path):
@@ -93,3 +96,32 @@ def test_the_folder_of_a_model_is_no_link_to_elsewhere(model_repo, tmp_path):
     (model_repo.root / "models" / "net").symlink_to(outside)
     assert "symbolic link" in model_repo.refused("add", "net", str(models.onnx(tmp_path / "net.onnx"))).err
     assert list(outside.iterdir()) == []
+
+
+def test_a_folder_with_files_that_git_tracks_is_not_taken_from_git(model_repo):
+    done = model_repo.refused("add", "x", "models")
+    tracked = model_repo.git("ls-files", "models").splitlines()
+    assert f"({tracked[0]} and {len(tracked) - 1} more)" in done.err
+    assert "a folder of their own" in model_repo.hint(done)
+    assert "git rm" not in done.err
+
+
+@pytest.mark.parametrize("target", ["secret", "secrets", "../code.py", "nowhere"])
+def test_a_link_that_leads_out_of_a_folder_is_not_followed(model_repo, tmp_path, target):
+    (tmp_path / "secrets").mkdir()
+    for name in ("secret", "secrets/key"):
+        (tmp_path / name).write_text("not yours")
+    inside = models.gguf(model_repo.root / "llm" / "deep" / "m.gguf")
+    (inside.parent / "link").symlink_to(tmp_path / target if target != "../code.py" else "../../code.py")
+    assert "llm/deep/link is a symbolic link that leads out of llm" in model_repo.refused("add", "x", "llm").err
+
+
+def test_a_link_that_stays_in_its_folder_or_leads_into_the_cache(model_repo):
+    first = models.gguf(model_repo.root / "llm" / "m.gguf")
+    (model_repo.root / "llm/same.gguf").symlink_to("m.gguf")
+    model_repo.run("dvc", "config", "cache.type", "symlink")
+    model_repo.mv("add", "x", "llm")
+    model_repo.commit("add")
+    model_repo.mv("add", "x", "llm")
+    assert first.is_symlink()
+    assert model_repo.git("status", "--porcelain") == ""
