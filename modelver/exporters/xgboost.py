@@ -122,7 +122,8 @@ def _open(source: Path, name: str) -> tuple[Any, Any, int | None]:
     if not isinstance(model, xgboost.XGBModel):
         raise Refused(
             f"model {name}: {source.name} holds a {type(model).__name__}, no XGBoost model",
-            hint="save the XGBoost step alone, on data that the steps before it have prepared: step.save_model('model.ubj')",
+            hint="save the XGBoost step alone, on data that the steps before it have prepared: "
+            "step.save_model('model.ubj')",
         )
     if model.missing is not None and not math.isnan(model.missing):
         raise Refused(
