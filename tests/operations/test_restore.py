@@ -114,10 +114,19 @@ def test_restore_paths_removes_leftovers_that_the_cache_holds_and_nothing_else(r
     repo.git("reset", "-q", "--hard", "v1")
     (repo.root / "m/w/notes.txt").write_bytes(b"notes")
     result = restore_paths(_git(repo))
-    assert result.complete
+    assert result.kept == ("m/w/notes.txt",)
+    assert not result.complete
     assert sorted(result.removed) == ["m/w/extra/deep/x", "m/w/tensors/c"]
     assert repo.holds("m/w") == {**V1, "notes.txt": b"notes"}
     assert (repo.root / "out.bin").read_text() == "1\n"
+
+
+def test_restore_paths_removes_a_stray_file_by_force_only(repo):
+    """It stands between the model and its tag, and the hint of that refusal is `modelver restore --force`."""
+    (repo.root / "m/w/stray.bin").write_bytes(b"stray")
+    assert restore_paths(_git(repo), ["m/w"]).kept == ("m/w/stray.bin",)
+    assert restore_paths(_git(repo), ["m/w"], force=True).removed == ("m/w/stray.bin",)
+    assert repo.holds("m/w") == V2
 
 
 def test_restore_paths_follows_the_paths_given(repo):
@@ -424,6 +433,41 @@ def test_killed_anywhere_each_file_is_whole_and_the_next_checkout_mends_it(repo,
         assert repo.holds("m/w") == V2
         assert not (repo.root / ".dvc/tmp/modelver-restore").exists()
     assert points > 15
+    assert repo.holds("m/w") == V1
+
+
+_INTERRUPT = """
+import os, runpy, signal, sys
+left = None
+class Finder:
+    def find_spec(name, path=None, target=None):
+        global left
+        if name == "modelver.cli.githook":
+            left = int(sys.argv[1])
+            del sys.argv[1]
+        elif left is not None:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+runpy.run_module("modelver.cli.githook", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_interrupted_while_it_imports(repo):
+    """A real signal at some of the modules that it takes."""
+    v1, v2 = (repo.git("rev-parse", version).stdout.strip() for version in ("v1", "v2"))
+    point, points = 1, []
+    while True:
+        repo.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", "v1")
+        done = repo.run(sys.executable, "-c", _INTERRUPT, str(point), "post-checkout", v2, v1, "1", ok=False)
+        if done.returncode == 0:
+            break
+        assert (done.returncode, done.stdout) == (130, "")
+        assert done.stderr == "error: interrupted\nhint: modelver restore\n"
+        points.append(point)
+        point = 1 + point * 2
+    assert len(points) > 4
     assert repo.holds("m/w") == V1
 
 
