@@ -144,7 +144,8 @@ def restore_paths(
 ) -> Result:
     """Restore what the pointers in the working tree say, whatever was there before.
 
-    Files in a tracked folder that belong to no version checked out are removed if the cache holds their bytes.
+    Files in a tracked folder that the pointer does not name are removed if the cache holds their bytes; others are kept
+    and named, and removed by force only.
 
     Args:
         git: the repository.
@@ -266,7 +267,7 @@ class _Restorer:
         return digests
 
     def _known_before(self, cache: DvcCache, move: Move, new: Files) -> Files:
-        """What the out held: as the old pointer says, or else whatever lies there now and is in the cache."""
+        """What the out held: as the old pointer says, or else whatever lies there now."""
         if move.old is not None:
             try:
                 return _files(cache, move.old)
@@ -279,8 +280,9 @@ class _Restorer:
         for place, _, names in os.walk(folder):
             for name in names:
                 path = (Path(place) / name).relative_to(self._root).as_posix()
-                if path not in new and (now := self._state(cache, path, True)) and cache.has(now):
-                    found[path] = now
+                if path not in new and (now := self._state(cache, path, True)):
+                    # What the cache lacks nobody else has: it is kept and named, and goes only by force.
+                    found[path] = now if cache.has(now) else ""
         return found
 
     def _state(self, cache: DvcCache, path: str, exactly: bool) -> str | None:

@@ -84,6 +84,7 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     try:
         shutil.rmtree(build, ignore_errors=True)  # what a killed run left
         build.mkdir(parents=True)
+        (build / ".gitignore").write_text("*\n")  # what a killed run leaves is none of Git's business
         try:
             result = _build(root, model, entry, source, build, progress)
             _publish(build, home)

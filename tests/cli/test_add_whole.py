@@ -1,0 +1,88 @@
+"""`add` shows the old state or the new one, and leaves nothing where Git would see it."""
+
+import signal
+import subprocess
+import sys
+
+from sandbox import Sandbox
+
+import models
+
+SLOW_SPLIT = """
+import os, signal, sys
+from modelver.operations import ingest
+real = getattr(ingest, sys.argv[1])
+def dying(*args, **more):
+    result = real(*args, **more)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return result
+setattr(ingest, sys.argv[1], dying)
+from modelver.cli.main import run
+sys.exit(run(["add", "m", sys.argv[2]]))
+"""
+
+
+def test_killed_between_its_steps_add_leaves_nothing_for_git_add(tagged_repo: Sandbox) -> None:
+    source = models.safetensors(tagged_repo.root.parent / "incoming" / "m.safetensors", 2)
+    for step in ("split", "store", "swap"):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", SLOW_SPLIT, step, str(source)], cwd=tagged_repo.root, env=tagged_repo.env
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert "??" not in tagged_repo.git("status", "--porcelain"), step
+        if step != "swap":
+            assert tagged_repo.git("status", "--porcelain") == "", step
+    tagged_repo.mv("add", "m", str(source))
+    tagged_repo.mv("tag", "m")
+    assert tagged_repo.tags() == ["m@v1.0.0", "m@v1.0.1"]
+    assert not (tagged_repo.root / ".dvc/tmp/modelver-add").exists()
+
+
+def test_interrupted_add_says_so_and_leaves_the_old_state(tagged_repo: Sandbox) -> None:
+    script = SLOW_SPLIT.replace("signal.SIGKILL", "signal.SIGINT")
+    source = models.safetensors(tagged_repo.root.parent / "incoming" / "m.safetensors", 2)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, "split", str(source)],
+        cwd=tagged_repo.root, env=tagged_repo.env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert tagged_repo.git("status", "--porcelain") == ""
+    assert not (tagged_repo.root / ".dvc/tmp/modelver-add").exists()
+
+
+def test_an_upstream_stages_param_must_be_committed(tagged_repo: Sandbox) -> None:
+    """Two stages with params of one file: the first one's were once not looked at."""
+    from modelver.core.pointers import LockedStage
+    from modelver.operations.committed import inputs_changed
+    from modelver.operations.facts import collect
+    from modelver.operations.project import Project
+    from modelver.operations.snapshot import OverlaySnapshot
+
+    project = Project.open(tagged_repo.root)
+    facts = collect(project.worktree, "m")
+    stages = [
+        LockedStage("train", "", "python train.py", (), (), {"params.yaml": {"train.C": 0.1}}),
+        LockedStage(
+            "export@m", "", "modelver stage export m", (), (), {"params.yaml": {"modelver.models.m.export": {}}}
+        ),
+    ]
+    facts = type(facts)(**{**vars(facts), "stages": stages})
+    old = OverlaySnapshot(project.worktree, {"params.yaml": b"train: {C: 0.1}\n"})
+    new = OverlaySnapshot(project.worktree, {"params.yaml": b"train: {C: 10.0}\n"})
+    assert inputs_changed(facts, ["params.yaml"], old, new) == ["params.yaml"]
+    assert inputs_changed(facts, ["params.yaml"], old, old) == []
+
+
+def test_weights_replaced_in_place_are_said_to_be_so(empty_repo: Sandbox) -> None:
+    models.gguf(empty_repo.root / "llm/model.gguf", 1)
+    empty_repo.mv("add", "llm", "llm")
+    empty_repo.commit("add llm")
+    empty_repo.mv("tag", "llm")
+    models.gguf(empty_repo.root / "llm/model.gguf", 2)
+    done = empty_repo.refused("tag", "llm")
+    assert "llm is not what llm.dvc says" in done.err
+    empty_repo.mend(done)
+    empty_repo.mv("tag", "llm")
+    assert empty_repo.tags() == ["llm@v1.0.0", "llm@v1.0.1"]
