@@ -32,6 +32,19 @@ class _Loader(_Base):  # type: ignore[misc]
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # none of YAML 1.1's
 
+    def flatten_mapping(self, node: Any) -> None:
+        """Merge ``<<`` in, each key once: PyYAML keeps all copies, so that merges of merges fill the memory."""
+        own = [pair for pair in node.value if pair[0].tag != "tag:yaml.org,2002:merge"]
+        if len(own) == len(node.value):
+            return
+        super().flatten_mapping(node)
+        taken = {key.value for key, _ in own if isinstance(key, yaml.ScalarNode)}
+        merged = {
+            key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value)
+            for key, value in node.value[: len(node.value) - len(own)]
+        }
+        node.value = [pair for name, pair in merged.items() if name not in taken] + own
+
 
 for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:bool", r"(?:true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
