@@ -63,6 +63,7 @@ for _name, _command in _COMMANDS:
 app.add_typer(stage.app, name="stage")
 app.add_typer(hook.app, name="hook")
 
+_INTERRUPTED = 130
 _UsageError: Any = typer.BadParameter.__mro__[2]  # the root of Typer's own errors, under whichever module it lies
 
 
@@ -106,7 +107,10 @@ def run(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, prog_name="modelver", standalone_mode=False)
         sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        status = result if isinstance(result, int) else 0
+        if status == _INTERRUPTED:  # Typer makes a status of Ctrl-C, without a word
+            _report("interrupted", "")
+        return status
     except ModelverError as error:
         _report(error.message, error.hint)
         return error.exit_code
@@ -117,7 +121,7 @@ def run(arguments: list[str]) -> int:
         return exit_.exit_code
     except (KeyboardInterrupt, typer.Abort):
         _report("interrupted", "")
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone, as in `modelver list | head`. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
