@@ -372,8 +372,8 @@ def test_what_cannot_be_exported_is_refused_by_name_and_leaves_nothing(case, err
 
 def test_a_missing_plug_in_says_what_to_install():
     with pytest.raises(Refused) as caught:
-        base.find("keras", Path("m.keras"))
-    assert caught.value.hint == "pip install 'modelver[keras]'"
+        base.find("mxnet", Path("m.params"))
+    assert caught.value.hint == "pip install 'modelver[mxnet]'"
 
 
 def test_the_suffix_finds_the_exporter():
