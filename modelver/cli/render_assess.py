@@ -23,6 +23,14 @@ def lines(result: Assessment) -> Iterator[str]:
         yield f"       do: {printable(risk.advice)}"
 
 
+def brief(model: str, result: Assessment) -> str:
+    """One line: where the model runs, and what is risky about it."""
+    words = {True: "yes", False: "no", None: "not known"}
+    targets = ", ".join(f"{name} {words[target['ok']]}" for name, target in result.document["targets"].items())
+    risks = ", ".join(f"{risk.name} ({risk.level})" for risk in result.risks) or "none"
+    return f"assessed {model}: runs in: {targets or 'no runtime known'}; risks: {risks}"
+
+
 def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     source, form, weights = document["source"], document["format"] or {}, document["weights"]
     framework = " ".join(filter(None, [source["framework"], source["framework_version"]]))

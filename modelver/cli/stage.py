@@ -30,12 +30,17 @@ def export(name: Name) -> None:
 
 
 @app.command("assess")
-def assess(name: Name) -> None:
+def assess(
+    name: Name,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Only say where it runs and what is risky, in a line.")
+    ] = False,
+) -> None:
     """Say what a model needs, on which runtimes its operators are supported, what it costs, and what its export risks.
 
     Writes models/NAME/assessment.json. Nothing of the model is run.
     """
-    from modelver.cli.render_assess import lines
+    from modelver.cli import render_assess
     from modelver.core.names import check_model_name
     from modelver.operations.facts import collect
     from modelver.operations.project import Project
@@ -44,7 +49,10 @@ def assess(name: Name) -> None:
     check_model_name(name)
     project = Project.open(Path.cwd())
     result = run(project.root, name, collect(project.worktree, name).path)
-    for line in lines(result):
+    if brief:
+        out(render_assess.brief(name, result))
+        return
+    for line in render_assess.lines(result):
         out(line)
 
 

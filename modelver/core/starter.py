@@ -46,7 +46,7 @@ STAGES: dict[str, Any] = {
     "assess": {
         "foreach": "${modelver.models}",
         "do": {
-            "cmd": "modelver stage assess ${key}",
+            "cmd": "modelver stage assess ${key} --brief",
             "deps": ["models/${key}/weights", "models/${key}/files.jsonl", "models/${key}/source.json"],
             "outs": [{"models/${key}/assessment.json": {"cache": False}}],
         },
