@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from modelver.core.printable import printable
 from modelver.core.versions import Version
 from modelver.errors import InvalidInput
 
@@ -25,14 +26,16 @@ _TAG_RE = re.compile(
 MAX_NAME = 100
 """Longest name in characters: a tag, its lock file and the folder below ``models/`` must fit in 255 bytes."""
 
-_RESERVED_PARTS = frozenset(
-    {"weights", "variants", "con", "prn", "aux", "nul"}
-    | {f"{device}{n}" for device in ("com", "lpt") for n in range(1, 10)}
-)
+_FOLDERS = frozenset({"weights", "variants"})
+_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))})
+_RESERVED_PARTS = _FOLDERS | _DEVICES
 _RESERVED_NAMES = frozenset({"head", "fetch_head", "orig_head", "merge_head", "latest", "refs"})
 _VERSION_LIKE = re.compile(r"v?[0-9]+\Z", re.IGNORECASE)
 
-NAME_RULE = "letters, digits, '-', '_' and '/', beginning and ending with a letter or a digit, at most 100 characters"
+NAME_RULE = (
+    "ASCII letters, digits, '-', '_' and '/', each part beginning and ending with a letter or a digit, "
+    "at most 100 characters"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +126,20 @@ def _check_grammar(what: str, name: str) -> None:
     if len(name) > MAX_NAME or not _NAME_RE.match(name):
         raise InvalidInput(f"{shown(name)} is no {what} name", hint=f"a name is {NAME_RULE}")
     for part in name.split("/"):
-        if not part or not part[0].isalnum() or not part[-1].isalnum() or part.lower() in _RESERVED_PARTS:
+        if not part or not part[0].isalnum() or not part[-1].isalnum():
             raise InvalidInput(
                 f"{name!r} is no {what} name: the part {part!r} is not allowed", hint=f"a name is {NAME_RULE}"
             )
+        if part.lower() in _RESERVED_PARTS:
+            owner = "modelver keeps a folder of that name" if part.lower() in _FOLDERS else "it is a device on Windows"
+            free = "/".join(f"{p}-{what}" if p.lower() in _RESERVED_PARTS else p for p in name.split("/"))
+            raise InvalidInput(f"{name!r} is no {what} name: {part!r} is reserved, {owner}", hint=f"try {free}")
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """Untrusted text made fit for an error message: escaped to ASCII, quoted, cut to ``limit`` characters."""
+    """Untrusted text made fit for an error message: quoted, what is not printable escaped, cut to ``limit`` characters.
+
+    A backslash and a quote of the text's own are escaped too, so that they can't be taken for ours.
+    """
     text = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "'" + text.encode("unicode_escape").decode("ascii").replace("\\u2026", "…") + "'"
+    return "'" + printable(text.replace("\\", r"\\").replace("'", r"\'")) + "'"

@@ -94,6 +94,36 @@ def test_round_trip(name, major, minor, patch, pre):
     assert (parsed.model, parsed.version, parsed.action, parsed.counter) == (name, version, "register", None)
 
 
+@pytest.mark.parametrize("name", ["con", "weights", "Variants", "a/nul", "weights/x", "con/con", "a/com1/b"])
+def test_a_reserved_word_is_called_so_and_the_hint_names_one_that_is_free(name):
+    with pytest.raises(InvalidInput) as caught:
+        check_model_name(name)
+    assert "is reserved" in caught.value.message
+    assert check_model_name(caught.value.hint.removeprefix("try "))
+
+
+def test_a_name_outside_the_grammar_is_told_the_grammar():
+    with pytest.raises(InvalidInput) as caught:
+        check_model_name("\u00fcn\u00ef")
+    assert caught.value.message == "'\u00fcn\u00ef' is no model name"
+    assert "ASCII letters" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("\u00fcn\u00ef \u540d", "'\u00fcn\u00ef \u540d'"),
+        ("a\u202eb\n\x1b", r"'a\u202eb\n\x1b'"),
+        ("\ud800\u200b", r"'\ud800\u200b'"),
+        (r"\n'", r"'\\n\''"),
+        ("x" * 61, "'" + "x" * 59 + "\u2026'"),
+    ],
+    ids=ascii,
+)
+def test_only_what_cannot_be_printed_is_escaped(text, seen):
+    assert shown(text) == seen
+
+
 @given(st.text())
 def test_what_is_shown_is_printable_and_short(text):
     assert shown(text).isprintable()
