@@ -91,7 +91,7 @@ def tag(
     if result.choice.overridden:
         out(f"smaller bump accepted: {result.choice.overridden}")
     if not dry_run:
-        say("next: dvc push && git push --follow-tags")
+        say("next: dvc push --all-tags && git push --follow-tags")
 
 
 def _recorded(name: str | None, *, fetch: bool, sign: bool, dry_run: bool, form: Format) -> None:
