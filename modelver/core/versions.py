@@ -157,4 +157,4 @@ def parse_bump(text: str) -> Level | None:
     for level in LEVELS:
         if text == level and level != "none":
             return level
-    raise InvalidInput(f"--bump {ascii(text[:40])} is no bump", hint="auto, patch, minor or major")
+    raise InvalidInput(f"--bump {text[:40]!a} is no bump", hint="auto, patch, minor or major")
