@@ -3,6 +3,7 @@
 from importlib.metadata import entry_points
 from typing import Any
 
+from modelver.core.names import shown
 from modelver.errors import Refused
 
 
@@ -19,12 +20,15 @@ def load(group: str, name: str, what: str) -> Any:
     """
     found = {point.name: point for point in entry_points(group=group)}
     if name not in found:
+        # all of modelver's own are there, whether or not what they need is: so no extra of modelver's brings this one
         known = ", ".join(sorted(found)) or "none"
-        raise Refused(f"no {what} {name!r} is installed; there is: {known}", hint=install_hint(name))
+        raise Refused(f"no {what} {shown(name)} is installed", hint=f"there is: {known}")
     try:
         return found[name].load()()
     except ImportError as error:
-        raise Refused(f"the {what} {name!r} cannot be loaded: {error}", hint=install_hint(name)) from None
+        package = getattr(found[name].dist, "name", "modelver")
+        hint = install_hint(name) if package == "modelver" else f"install what {package} needs"
+        raise Refused(f"the {what} {name!r} cannot be loaded: {error}", hint=hint) from None
 
 
 def names(group: str) -> list[str]:
