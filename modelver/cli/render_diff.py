@@ -199,9 +199,18 @@ def _changed(change: Change) -> _Row:
         if change.detail["better"] is not None:
             words.append("better" if change.detail["better"] else "worse")
         note = ", ".join(words)
+    elif more := _hidden_bytes(change):
+        note = f"{more:+,} B"
     elif a == b:
         note = "contents differ"
     return _Row("changed", printable(change.name), a, b, note)
+
+
+def _hidden_bytes(change: Change) -> int:
+    """By how many bytes the newer side is larger, where its size reads like the older's; 0 elsewhere."""
+    a, b = ((side.get("bytes") if isinstance(side, Mapping) else side) for side in (change.a, change.b))
+    sizes = isinstance(change.a, Mapping) or change.name.rpartition(".")[2] == "bytes"
+    return b - a if sizes and type(a) is type(b) is int and size(a) == size(b) else 0
 
 
 def _tensor(change: Change) -> _Row:
@@ -209,10 +218,10 @@ def _tensor(change: Change) -> _Row:
     if a != b:
         return _Row("changed", printable(change.name), a, b)
     if moved is None:
-        note = "moved"
+        note = "changed"
     else:
         much = f"{100 * moved:.3g} %" if moved < 10 else f"{moved:,.0f} times its norm"
-        note = f"moved >= {much}" if moved else "moved, same statistics"
+        note = f"changed by at least {much}" if moved else "changed, same statistics"
     return _Row("changed", printable(change.name), a, a, note)
 
 

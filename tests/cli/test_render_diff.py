@@ -64,16 +64,16 @@ Metadata
   ~ license  apache-2.0 -> agpl-3.0
 
 Tensors: 50 same, 14 changed
-  ~ layer13.weight  float32 [64, 64]  moved >= 13 %
-  ~ layer12.weight  float32 [64, 64]  moved >= 12 %
-  ~ layer11.weight  float32 [64, 64]  moved >= 11 %
-  ~ layer10.weight  float32 [64, 64]  moved >= 10 %
-  ~ layer9.weight   float32 [64, 64]  moved >= 9 %
-  ~ layer8.weight   float32 [64, 64]  moved >= 8 %
-  ~ layer7.weight   float32 [64, 64]  moved >= 7 %
-  ~ layer6.weight   float32 [64, 64]  moved >= 6 %
-  ~ layer5.weight   float32 [64, 64]  moved >= 5 %
-  ~ layer4.weight   float32 [64, 64]  moved >= 4 %
+  ~ layer13.weight  float32 [64, 64]  changed by at least 13 %
+  ~ layer12.weight  float32 [64, 64]  changed by at least 12 %
+  ~ layer11.weight  float32 [64, 64]  changed by at least 11 %
+  ~ layer10.weight  float32 [64, 64]  changed by at least 10 %
+  ~ layer9.weight   float32 [64, 64]  changed by at least 9 %
+  ~ layer8.weight   float32 [64, 64]  changed by at least 8 %
+  ~ layer7.weight   float32 [64, 64]  changed by at least 7 %
+  ~ layer6.weight   float32 [64, 64]  changed by at least 6 %
+  ~ layer5.weight   float32 [64, 64]  changed by at least 5 %
+  ~ layer4.weight   float32 [64, 64]  changed by at least 4 %
   … and 4 more
 
 Weights
@@ -90,7 +90,7 @@ def test_markdown_has_a_table_a_section():
     assert text.startswith("### `digits v1.1.0 -> v2.0.0 (HEAD)`\n\nCalls for: **major**\n\n- shape of input 'X'")
     assert "\n**Metrics**\n\n| | name | before | after |\n|---|---|---|---|\n" in text
     assert "\n| changed | `accuracy` | `0.97` | `0.95` (-0.02, worse) |\n" in text
-    assert "\n| changed | `layer0.weight` | `float32 [64, 64]` | moved, same statistics |\n" in text
+    assert "\n| changed | `layer0.weight` | `float32 [64, 64]` | changed, same statistics |\n" in text
 
 
 def test_no_differences():
@@ -116,8 +116,8 @@ def test_tensors_that_changed_shape_come_first_and_renamed_ones_are_told():
     start = lines.index("Tensors: 3 changed, 1 renamed")
     assert lines[start + 1 :] == [
         "  ~ b  float32 [64, 64] -> float32 [1, 2]",
-        "  ~ c  float32 [64, 64]  moved",
-        "  ~ a  float32 [64, 64]  moved >= 890 %",
+        "  ~ c  float32 [64, 64]  changed",
+        "  ~ a  float32 [64, 64]  changed by at least 890 %",
         "  > z  -> y",
     ]
 
@@ -128,6 +128,24 @@ def test_files_of_a_plain_model_are_shown():
     b = [FileEntry("m.gguf", 4096, "3" * 32, "3" * 64), FileEntry("new", 1, "2" * 32, "2" * 64)]
     text = table(diff(GOLDEN | plain, changed(**plain), files_a=a, files_b=b))
     assert "Files\n  > old     -> new\n  ~ m.gguf  1111111111 2.0 KiB -> 3333333333 4.0 KiB\n" in text
+
+
+def test_a_size_that_reads_the_same_shows_by_how_much_it_differs():
+    weights, old = GOLDEN["weights"], 99_196_928
+    plain = {"kind": "plain", "format": None, "signature": None, "graph": None}
+    for new, note in ((old + 4096, "+4,096 B"), (old - 1, "-1 B")):
+        a, b = (
+            copy.deepcopy(GOLDEN) | plain | {"version": f"v{n}.0.0", "weights": weights | {"bytes": count}}
+            for n, count in ((1, old), (2, new))
+        )
+        files_a, files_b = (
+            [FileEntry("m.gguf", old, "1" * 32, "1" * 64)],
+            [FileEntry("m.gguf", new, "3" * 32, "3" * 64)],
+        )
+        result = diff(a, b, files_a=files_a, files_b=files_b)
+        assert f"  ~ bytes  94.6 MiB  {note}\n" in table(result)
+        assert f"  ~ m.gguf  1111111111 94.6 MiB -> 3333333333 94.6 MiB  {note}\n" in table(result)
+        assert f"| changed | `bytes` | `94.6 MiB` | {note} |" in markdown(result)
 
 
 def hostile(name):
