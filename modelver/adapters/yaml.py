@@ -7,6 +7,7 @@ keys, and documents that explode through aliases are refused.
 import copy
 import io
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -103,7 +104,7 @@ def load(data: bytes, where: str, *, max_bytes: int = MAX_BYTES, max_nodes: int 
     conflict = _CONFLICT.search(data)
     if conflict:
         line = data.count(b"\n", 0, conflict.start()) + 1
-        raise InvalidInput(f"{where}, line {line}: conflict markers of a merge", hint=f"mend it, then: git add {where}")
+        raise InvalidInput(f"{where}, line {line}: conflict markers of a merge", hint=_mend_conflict(where))
     if b"\0" in data:
         raise InvalidInput(f"{where}: holds a NUL byte, so it is no text file")
     try:
@@ -121,6 +122,19 @@ def load(data: bytes, where: str, *, max_bytes: int = MAX_BYTES, max_nodes: int 
         raise InvalidInput(f"{where}: {str(error).splitlines()[0]}") from None
     _check_size(document, where)
     return document
+
+
+def _mend_conflict(where: str) -> str:
+    """What to do about conflict markers: nobody can merge hashes by hand, so a generated file is made again."""
+    folder, _, name = where.rpartition("/")
+    if name == "metadata.yaml" and folder.startswith("models/"):
+        again = f"dvc repro, and modelver record {shlex.quote(folder.removeprefix('models/'))}"
+    elif name in ("dvc.lock", "metadata.yaml") or name.endswith(".dvc"):
+        again = "dvc repro, and modelver record NAME"
+    else:
+        return f"mend it, then: git add {shlex.quote(where)}"
+    file = shlex.quote(where)
+    return f"git checkout --theirs -- {file} && git add -- {file}   (or --ours; then {again})"
 
 
 def load_mapping(data: bytes, where: str, *, max_nodes: int = MAX_NODES) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import typer
 
 from modelver.cli.context import DryRunOption, out, say
 
+_NEXT = "git add -A && git commit, then modelver add NAME PATH"
+
 
 def init(
     remote: Annotated[
@@ -38,4 +40,5 @@ def init(
     if not done:
         out("everything is in place")
     elif not dry_run:
-        say("next: git add -A && git commit, then modelver add NAME PATH")
+        hooks_only = all(line.startswith("hook ") and "commit it" not in line for line in done)
+        say(f"next: {'modelver restore, or dvc pull for weights that are not here yet' if hooks_only else _NEXT}")

@@ -149,3 +149,23 @@ def test_any_bytes_parse_or_are_refused(data):
         yaml.load(data, "x")
     except InvalidInput as refusal:
         assert refusal.message.startswith("x")  # noqa: PT017
+
+
+CONFLICT = b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "hint"),
+    [
+        ("params.yaml", "mend it, then: git add params.yaml"),
+        ("dvc.lock", "git checkout --theirs -- dvc.lock && git add -- dvc.lock   (or --ours; then dvc repro, and "),
+        ("a b/w.dvc", "git checkout --theirs -- 'a b/w.dvc' && git add -- 'a b/w.dvc'   (or --ours; then dvc repro"),
+        ("models/t/m/metadata.yaml", "git checkout --theirs -- models/t/m/metadata.yaml && git add -- models/t/m/meta"),
+    ],
+)
+def test_conflict_markers_in_a_generated_file_are_not_mended_by_hand(where, hint):
+    with pytest.raises(InvalidInput) as caught:
+        yaml.load(CONFLICT, where)
+    assert caught.value.hint.startswith(hint)
+    if where.endswith("metadata.yaml"):
+        assert caught.value.hint.endswith("dvc repro, and modelver record t/m)")
