@@ -1,5 +1,6 @@
 """``modelver record``."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -33,5 +34,5 @@ def record(
     out(f"{verb} {plan.facts.name} {plan.choice.version} ({plan.choice.level}: {brief(plan.choice.reasons)})")
     for path in sorted(plan.contents):
         out(f"  {path}")
-    if not dry_run:
-        say(f"next: git add {plan.facts.layout.folder} && git commit")
+    if plan.to_commit:
+        say(f"next: git add {shlex.join(plan.to_commit)} && git commit")

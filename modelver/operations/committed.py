@@ -23,17 +23,22 @@ def refuse_uncommitted(project: Project, facts: ModelFacts) -> None:
     In files that models share (``dvc.yaml``, ``params.yaml``, ``dvc.lock``) only this model's entries count, so that
     work on another model does not stand in the way.
     """
-    own = {*facts.owned_paths()} - {DVC_LOCK}
-    dirty = project.git.changed_paths(_depends_on(project, facts))
-    head = project.git.head().commit
-    old = CommitSnapshot(project.git, head) if head else None
-    blocking = sorted(path for path in dirty if path not in own and _matters(path, facts, old, project.worktree))
+    blocking = uncommitted(project, facts)
     if blocking:
         shown = ", ".join(blocking[:6]) + (f" and {len(blocking) - 6} more" if len(blocking) > 6 else "")
         raise Refused(
             f"{facts.name} depends on what is not committed: {shown}",
             hint=f"git add {shlex.join(blocking)} && git commit",
         )
+
+
+def uncommitted(project: Project, facts: ModelFacts) -> list[str]:
+    """What this model depends on and that differs from HEAD, but for what `tag` commits by itself."""
+    own = {*facts.owned_paths()} - {DVC_LOCK}
+    dirty = project.git.changed_paths(_depends_on(project, facts))
+    head = project.git.head().commit
+    old = CommitSnapshot(project.git, head) if head else None
+    return sorted(path for path in dirty if path not in own and _matters(path, facts, old, project.worktree))
 
 
 def inputs_changed(facts: ModelFacts, paths: Iterable[str], old: Snapshot, new: Snapshot) -> list[str]:

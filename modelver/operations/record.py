@@ -1,6 +1,6 @@
 """`modelver record`: write the sidecar of the state that is checked out, under the version that it is to become."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from modelver.core.plan import Choice, Request, base_version, choose_version
 from modelver.core.registry import ModelVersion
 from modelver.core.versions import Version
 from modelver.errors import InvalidInput, Refused
+from modelver.operations.committed import uncommitted
 from modelver.operations.facts import ModelFacts, build_sidecar, collect
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
@@ -29,6 +30,7 @@ class RecordPlan:
         sidecar: the document.
         contents: path → bytes of the files that modelver writes.
         base: the version compared with.
+        to_commit: what the model consists of and depends on that differs from HEAD, once this is written.
     """
 
     facts: ModelFacts
@@ -36,6 +38,7 @@ class RecordPlan:
     sidecar: dict[str, Any]
     contents: dict[str, bytes]
     base: ModelVersion | None
+    to_commit: tuple[str, ...] = ()
 
     @property
     def sidecar_bytes(self) -> bytes:
@@ -104,7 +107,8 @@ def record(project: Project, name: str, request: Request, *, dry_run: bool = Fal
         if dry_run:
             return plan
         publish_files(project.git, f"record {name}", plan.contents, lock=lock)
-    return plan
+    own = project.git.changed_paths(plan.facts.owned_paths())
+    return replace(plan, to_commit=tuple(sorted({*own, *uncommitted(project, plan.facts)})))
 
 
 def base_of(project: Project, name: str) -> ModelVersion | None:

@@ -86,3 +86,14 @@ def test_weights_replaced_in_place_are_said_to_be_so(empty_repo: Sandbox) -> Non
     empty_repo.mend(done)
     empty_repo.mv("tag", "llm")
     assert empty_repo.tags() == ["llm@v1.0.0", "llm@v1.0.1"]
+
+
+def test_what_record_says_to_commit_is_all_that_check_wants(empty_repo: Sandbox) -> None:
+    """`git add models/NAME` left out dvc.lock and params.yaml, and check said no to what was committed so."""
+    models.gguf(empty_repo.root / "llm/model.gguf", 1)
+    empty_repo.mv("add", "llm", "llm")
+    done = empty_repo.mv("record", "llm")
+    command = next(line for line in done.err.splitlines() if line.startswith("next: ")).removeprefix("next: ")
+    empty_repo.git("branch", "base")
+    empty_repo.run("sh", "-c", command + " -qm 'add llm'")
+    empty_repo.mv("check", "base")
