@@ -62,7 +62,7 @@ ZIP = b"PK\x03\x04" + bytes(40)
     ("data", "what"),
     [
         (ZIP, "a zip archive"),
-        (gzip.compress(b"x"), "a gzip archive"),
+        (gzip.compress(b"x", mtime=0), "a gzip archive"),
         (b"<!DOCTYPE html><html>404</html>", "HTML"),
         (b"\n  <html>", "HTML"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS pointer"),
