@@ -35,6 +35,15 @@ if [ "$verb" = update-index ] && mkdir "$SHIM_DIR/once" 2>/dev/null; then
 fi
 exec "$real" "$@"
 """
+DIE_IN_REFRESH = """\
+case " $* " in *" --really-refresh "*)
+    if mkdir "$SHIM_DIR/once" 2>/dev/null; then
+        : > "$("$real" rev-parse --git-dir)/index.lock"
+        kill -9 $$
+    fi ;;
+esac
+exec "$real" "$@"
+"""
 DIE_IN_REFS = """\
 if [ "$verb" = update-ref ] && mkdir "$SHIM_DIR/once" 2>/dev/null; then
     : > "$("$real" rev-parse --git-dir)/HEAD.lock"
@@ -83,8 +92,9 @@ def test_git_goes_on_after_its_parent_was_killed(changed):
     assert_new(changed)
 
 
-def test_a_git_that_dies_after_the_refs_moved_is_no_failure(changed):
-    assert tag_with(changed, DIE_IN_INDEX) == 0
+@pytest.mark.parametrize("body", [DIE_IN_INDEX, DIE_IN_REFRESH], ids=["index", "refresh"])
+def test_a_git_that_dies_after_the_refs_moved_is_no_failure(changed, body):
+    assert tag_with(changed, body) == 0
     assert_new(changed)
 
 

@@ -133,7 +133,9 @@ def set_index_entries(git: GitRepository, files: Mapping[str, str | None], *, lo
     run_git(git.root, [*_DURABLE, "update-index", "-z", "--index-info"], stdin=_index_info(files), inherit=(lock,))
     # Without its stat data `git status` would have to read the file to find it unchanged.
     present = [path for path, blob in files.items() if blob]
-    git_status(git.root, ["update-index", "-q", "--really-refresh", "--", *present], inherit=(lock,))
+    status, _, _ = git_status(git.root, ["update-index", "-q", "--really-refresh", "--", *present], inherit=(lock,))
+    if status < 0:  # a file that changed meanwhile is no failure, but a Git that was killed leaves its lock behind
+        raise ExternalFailure(f"git update-index was ended by signal {-status}")
 
 
 def _index_info(files: Mapping[str, str | None]) -> bytes:
