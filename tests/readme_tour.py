@@ -42,7 +42,7 @@ def play(text: str, folder: Path) -> list[str]:
     printed = done.stdout.split(_MARK + "\n")[1:]
     if done.returncode != 0:
         raise AssertionError(f"the tour stopped with status {done.returncode}:\n{done.stdout[-3000:]}")
-    outputs = iter(printed)
+    outputs = iter(text.replace(str(folder), "/home/ada") for text in printed)
     return ["".join(f"$ {command}\n{next(outputs)}" for command in block) for block in blocks]
 
 

@@ -1,5 +1,6 @@
 """`modelver init`: make a folder a Git + DVC repository that is ready for models."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
         _write(root, PARAMS, yaml.edit(root / PARAMS, _ensure_models), done, dry_run)
     _write(root, DVC_YAML, yaml.edit(root / DVC_YAML, starter.ensure_stages), done, dry_run)
     if remote:
+        remote = _absolute(path, remote)
         done.append(f"DVC's default remote: {remote}")
         if not dry_run:
             dvc_project.add_default_remote(path, remote)
@@ -93,6 +95,15 @@ def _write(root: Path, name: str, data: bytes, done: list[str], dry_run: bool) -
     if not dry_run:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(target, data)
+
+
+def _absolute(path: Path, remote: str) -> str:
+    """A folder as an absolute path.
+
+    DVC (seen in 3.67) takes a relative one from the root of the file system as soon as it reads the configuration of
+    another commit than the one checked out: `dvc push --all-tags` then fills ``/storage`` in place of ``../storage``.
+    """
+    return remote if "://" in remote else os.path.abspath(path / remote)  # noqa: PTH100
 
 
 def _text(path: Path) -> str:

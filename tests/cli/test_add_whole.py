@@ -1,8 +1,11 @@
 """`add` shows the old state or the new one, and leaves nothing where Git would see it."""
 
+import hashlib
+import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from sandbox import Sandbox
 
@@ -97,3 +100,22 @@ def test_what_record_says_to_commit_is_all_that_check_wants(empty_repo: Sandbox)
     empty_repo.git("branch", "base")
     empty_repo.run("sh", "-c", command + " -qm 'add llm'")
     empty_repo.mv("check", "base")
+
+
+def test_every_tagged_version_can_be_pulled_in_a_clone_after_a_push_of_all_tags(
+    tagged_repo: Sandbox, tmp_path: Path
+) -> None:
+    """With a relative remote DVC put the tagged versions' weights elsewhere; `init --remote` makes it absolute."""
+    tagged_repo.mv("init", "--remote", "../storage")
+    tagged_repo.commit("a remote")
+    tagged_repo.change("m", 2)
+    tagged_repo.mv("tag", "m")
+    tagged_repo.dvc("push", "-q", "--all-tags")
+    clone = tagged_repo.clone(tmp_path / "clone")
+    for tag in ("m@v1.0.0", "m@v1.0.1"):
+        clone.git("checkout", "-q", tag)
+        clone.dvc("pull", "-q")
+        for line in (clone.root / "models/m/files.jsonl").read_text().splitlines():
+            entry = json.loads(line)
+            data = (clone.root / "models/m/weights" / entry["path"]).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == entry["sha256"]
