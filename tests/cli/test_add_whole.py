@@ -103,15 +103,16 @@ def test_what_record_says_to_commit_is_all_that_check_wants(empty_repo: Sandbox)
 
 
 def test_every_tagged_version_can_be_pulled_in_a_clone_after_a_push_of_all_tags(
-    tagged_repo: Sandbox, tmp_path: Path
+    model_repo: Sandbox, tmp_path: Path
 ) -> None:
     """With a relative remote DVC put the tagged versions' weights elsewhere; `init --remote` makes it absolute."""
-    tagged_repo.mv("init", "--remote", "../storage")
-    tagged_repo.commit("a remote")
-    tagged_repo.change("m", 2)
-    tagged_repo.mv("tag", "m")
-    tagged_repo.dvc("push", "-q", "--all-tags")
-    clone = tagged_repo.clone(tmp_path / "clone")
+    model_repo.mv("init", "--remote", "../storage")
+    model_repo.commit("a remote")
+    model_repo.mv("tag", "m")
+    model_repo.change("m", 2)
+    model_repo.mv("tag", "m")
+    model_repo.dvc("push", "-q", "--all-tags")
+    clone = model_repo.clone(tmp_path / "clone")
     for tag in ("m@v1.0.0", "m@v1.0.1"):
         clone.git("checkout", "-q", tag)
         clone.dvc("pull", "-q")
