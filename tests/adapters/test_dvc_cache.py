@@ -160,7 +160,7 @@ def test_a_fifo_in_the_cache_does_not_block(project, tmp_path):
     ("files", "expected"),
     [
         ({}, "project/.dvc/cache"),
-        ({"project/.dvc/config": "[cache]\n    dir = ../../shared\n"}, "shared"),
+        ({"project/.dvc/config": "[cache]\n    dir = ../../pool\n"}, "pool"),
         ({"project/.dvc/config": "[Cache]\nDIR = '../my cache#1'  # note\n"}, "project/my cache#1"),
         (
             {"project/.dvc/config.local": "[cache]\ndir = /abs/x\n", "project/.dvc/config": "[cache]\ndir = no\n"},
