@@ -5,29 +5,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelver.core.diff import Diff
-from modelver.core.plan import Request
-from modelver.core.registry import ModelVersion
-from modelver.core.versions import parse_bump, parse_requested
-from modelver.operations.diffing import diff as _diff
-from modelver.operations.facts import version_scheme
-from modelver.operations.listing import Event, Running, VersionDetails, list_versions
-from modelver.operations.listing import log as _log
-from modelver.operations.listing import running as _running
-from modelver.operations.listing import show as _show
 from modelver.operations.project import Project
-from modelver.operations.record import RecordPlan
-from modelver.operations.record import record as _record
-from modelver.operations.status import ModelStatus
-from modelver.operations.status import status as _status
-from modelver.operations.tag import TagResult
-from modelver.operations.tag import tag as _tag
 
 if TYPE_CHECKING:
+    from modelver.core.diff import Diff
+    from modelver.core.plan import Request
+    from modelver.core.registry import ModelVersion
     from modelver.operations.add import AddRequest, AddResult
     from modelver.operations.check import CheckReport
+    from modelver.operations.listing import Event, Running, VersionDetails
     from modelver.operations.promote import Decision
+    from modelver.operations.record import RecordPlan
     from modelver.operations.rollback_commit import RollbackCommit
+    from modelver.operations.status import ModelStatus
+    from modelver.operations.tag import TagResult
+
+# Each verb is imported when it is called: `modelver list` must not pay for what `tag` needs.
 
 
 def open(path: str | Path = ".") -> "Repository":
@@ -58,39 +51,49 @@ class Repository:
         """Names of all models, in order."""
         return self._project().models()
 
-    def list(self, model: str | None = None) -> list[ModelVersion]:
+    def list(self, model: str | None = None) -> "list[ModelVersion]":
         """Versions of one model, or of all by model; newest version first.
 
         Raises:
             InvalidInput: no model can be called so.
             NotFound: there is no such model.
         """
+        from modelver.operations.listing import list_versions
+
         return list_versions(self._project(), model)
 
-    def show(self, ref: str | None = None, *, model: str | None = None) -> VersionDetails:
+    def show(self, ref: str | None = None, *, model: str | None = None) -> "VersionDetails":
         """Sidecar, manifests and tag of one version; of the working tree without a ref.
 
         Raises:
             InvalidInput: the ref is malformed, or does not say which model it means.
             NotFound: nothing is called so.
         """
-        return _show(self._project(), ref, model)
+        from modelver.operations.listing import show
 
-    def diff(self, a: str, b: str | None = None, *, model: str | None = None) -> Diff:
+        return show(self._project(), ref, model)
+
+    def diff(self, a: str, b: str | None = None, *, model: str | None = None) -> "Diff":
         """Compare two refs, or a ref and the working tree. No weights are read.
 
         Raises:
             InvalidInput, NotFound: as `show`.
         """
-        return _diff(self._project(), a, b, model)
+        from modelver.operations.diffing import diff
 
-    def log(self, model: str | None = None) -> builtins.list[Event]:
+        return diff(self._project(), a, b, model)
+
+    def log(self, model: str | None = None) -> "builtins.list[Event]":
         """Who did what when, newest first; raises as `list`."""
-        return _log(self._project(), model)
+        from modelver.operations.listing import log
 
-    def status(self, model: str | None = None) -> builtins.list[ModelStatus]:
+        return log(self._project(), model)
+
+    def status(self, model: str | None = None) -> "builtins.list[ModelStatus]":
         """What changed since each model's last version, and what stands between it and a tag; raises as `list`."""
-        return _status(self._project(), model)
+        from modelver.operations.status import status
+
+        return status(self._project(), model)
 
     def add(
         self, request: "AddRequest", *, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
@@ -114,11 +117,13 @@ class Repository:
         reason: str = "",
         force_new: bool = False,
         dry_run: bool = False,
-    ) -> RecordPlan:
+    ) -> "RecordPlan":
         """Write the sidecar of what is checked out; arguments and errors as `tag`."""
         project = self._project()
         request = _request(project, version, bump, reason, force_new)
-        return _record(project, project.pick_model(model), request, dry_run=dry_run)
+        from modelver.operations.record import record
+
+        return record(project, project.pick_model(model), request, dry_run=dry_run)
 
     def tag(
         self,
@@ -133,7 +138,7 @@ class Repository:
         force_new: bool = False,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda _: None,
-    ) -> TagResult:
+    ) -> "TagResult":
         """Make a version of what is checked out: recorded, committed and tagged, or nothing of it.
 
         Args:
@@ -155,7 +160,9 @@ class Repository:
         """
         project = self._project()
         request = _request(project, version, bump, reason, force_new)
-        return _tag(
+        from modelver.operations.tag import tag
+
+        return tag(
             project,
             project.pick_model(model),
             request,
@@ -174,7 +181,7 @@ class Repository:
         sign: bool = False,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda _: None,
-    ) -> builtins.list[TagResult]:
+    ) -> "builtins.list[TagResult]":
         """Tag every model whose committed sidecar proposes a version that has no tag yet; no commit is made.
 
         Args:
@@ -329,7 +336,9 @@ class Repository:
             InvalidInput: no date.
             NotFound: there is no such model or environment.
         """
-        return _running(self._project(), model, environment, on)
+        from modelver.operations.listing import running
+
+        return running(self._project(), model, environment, on)
 
     def check(self, base: str | None = None) -> "CheckReport":
         """Judge every model that changed between a Git revision and HEAD, as CI does on a pull request.
@@ -349,6 +358,10 @@ class Repository:
         return Project.open(self._root)
 
 
-def _request(project: Project, version: str | None, bump: str, reason: str, force_new: bool) -> Request:
+def _request(project: Project, version: str | None, bump: str, reason: str, force_new: bool) -> "Request":
+    from modelver.core.plan import Request
+    from modelver.core.versions import parse_bump, parse_requested
+    from modelver.operations.facts import version_scheme
+
     wanted = parse_requested(version, version_scheme(project.worktree)) if version is not None else None
     return Request(version=wanted, bump=parse_bump(bump), reason=reason, force_new=force_new)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelver.core.environments import parse_environments, parse_moment, trailers_in
 from modelver.core.layout import PARAMS
@@ -10,9 +10,10 @@ from modelver.core.names import TagName, check_environment_name, check_model_nam
 from modelver.core.refs import near
 from modelver.core.registry import Assignment, ModelVersion, TagRecord
 from modelver.errors import NotFound
-from modelver.operations.facts import modelver_params
 from modelver.operations.project import Project
-from modelver.operations.views import View, view
+
+if TYPE_CHECKING:
+    from modelver.operations.views import View
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class VersionDetails:
         tag: tag facts: name, object, commit, created, tagger, message, trailers, signature; None without a tag.
     """
 
-    view: View
+    view: "View"
     tag: Mapping[str, Any] | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,6 +116,8 @@ def show(project: Project, ref: str | None = None, model: str | None = None) -> 
     Raises:
         InvalidInput, NotFound: as `Project.resolve` and `view`.
     """
+    from modelver.operations.views import view
+
     found = view(project, project.resolve(ref, model))
     version = found.resolved.version
     return VersionDetails(found, _tag_facts(project, version) if version else None)
@@ -180,6 +183,8 @@ def _running(one: Assignment, message: str) -> Running:
 
 def environment_names(project: Project) -> list[str]:
     """Environments that ``params.yaml`` declares, in its order, then others that have run something."""
+    from modelver.operations.facts import modelver_params
+
     declared = parse_environments(
         modelver_params(project.worktree).get("environments"), f"{PARAMS}, modelver.environments"
     )

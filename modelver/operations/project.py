@@ -9,7 +9,6 @@ from modelver.core.names import check_model_name, shown
 from modelver.core.refs import Ref, near, parse_ref, resolve_version
 from modelver.core.registry import ModelVersion, Registry, build_registry
 from modelver.errors import InvalidInput, NotFound, Refused
-from modelver.operations.facts import model_names
 from modelver.operations.snapshot import WorktreeSnapshot
 from modelver.operations.transaction import recover_if_needed
 
@@ -73,6 +72,8 @@ class Project:
 
     def models(self) -> list[str]:
         """Names of all models: those of the working tree and those that have versions."""
+        from modelver.operations.facts import model_names
+
         return sorted({*model_names(self.worktree), *self.registry.models})
 
     def pick_model(self, name: str | None) -> str:
@@ -82,6 +83,8 @@ class Project:
             InvalidInput: no such name can be, or it is left out where there are several.
             NotFound: there is no such model.
         """
+        from modelver.operations.facts import model_names
+
         if name is not None:
             check_model_name(name)
             declared = model_names(self.worktree)
