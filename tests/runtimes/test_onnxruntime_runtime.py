@@ -56,7 +56,8 @@ def test_what_does_not_load_is_refused(model):
         base.find("onnxruntime").load(model.with_name("gone.onnx"))
 
 
-def test_a_missing_runtime_says_what_to_install():
+def test_an_unknown_runtime_is_told_which_there_are():
     with pytest.raises(Refused) as caught:
         base.find("tensorrt")
-    assert caught.value.hint == "pip install 'modelver[tensorrt]'"
+    assert "onnxruntime" in caught.value.hint
+    assert "pip install" not in caught.value.hint
