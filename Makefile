@@ -25,7 +25,7 @@ test: venv ## run the tests; long sweeps as a seeded sample
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(ARGS)
 
 test-all: venv ## run the tests with every long sweep whole
-	@PATH="$(abspath $(BIN)):$$PATH" MODELVER_TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: venv ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
