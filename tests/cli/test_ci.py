@@ -170,6 +170,8 @@ def forge_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("forge")
     box = start(tmp / "work", environment(tmp / "home"))
     box.mv("init", "--remote", "../storage")
+    # Made relative again: this repository is copied together with its remotes.
+    box.dvc("remote", "modify", "storage", "url", "../storage")
     for provider in WORKFLOWS:
         box.mv("init", "--ci", provider)
     box.mv("add", "m", str(models.onnx(tmp / "incoming" / "m.onnx", 1)))
