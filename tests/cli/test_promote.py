@@ -80,9 +80,10 @@ def test_gto_and_modelver_agree_after_any_sequence(released):
             released.mv("rollback", "m", "--to-nothing", "--env", environment, status=None)
         else:
             last = released.git("for-each-ref", "--format=%(taggerdate:unix)", "--sort=-taggerdate", "--count=1")
-            # GTO takes the clock as it is; modelver's tags may be some seconds ahead, so that no two tie.
-            time.sleep(max(0.0, int(last) + 1 - time.time()))
-            released.run("gto", "assign", "m", "--version", version, "--stage", environment)
+            date = f"{int(last) + 1} +0000"
+            # GTO may take the clock instead, and modelver's tags may be some seconds ahead of it: none may tie.
+            time.sleep(max(0.0, int(last) + 1.5 - time.time()))
+            released.run("gto", "assign", "m", "--version", version, "--stage", environment, GIT_COMMITTER_DATE=date)
         found = gto(released, "show")
         assert runs(released, "m", "--on", "2199-01-01") == (found["m"]["stage"] or {})
 
