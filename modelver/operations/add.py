@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from modelver.adapters import dvc_project, yaml
 from modelver.adapters.dvc import DvcCache
-from modelver.adapters.files import HashCache
 from modelver.core import card, starter
 from modelver.core.layout import DVC_YAML, PARAMS, Layout
 from modelver.core.manifest import FileEntry, dump_files, dump_tensors, dvc_dir_listing
 from modelver.core.names import check_case, check_model_name
+from modelver.disk import HashCache
 from modelver.errors import NotFound, Refused
 from modelver.operations import ingest
 from modelver.operations.facts import collect, model_names, model_settings

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from modelver.adapters import yaml
-from modelver.adapters.files import write_atomic
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core.bump import Bump
 from modelver.core.gates import Check
@@ -19,6 +18,7 @@ from modelver.core.names import version_tag
 from modelver.core.plan import Request, choose_version
 from modelver.core.registry import ModelVersion
 from modelver.core.versions import Version, parse_requested
+from modelver.disk import write_atomic
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError, Refused
 from modelver.operations.facts import ModelFacts, build_sidecar, mend_weights, read_sidecar
 from modelver.operations.gating import refuse_behind

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from modelver.adapters.files import write_atomic
 from modelver.core.client import interface
 from modelver.core.client_names import identifier
 from modelver.core.client_python import python_client
 from modelver.core.client_typescript import typescript_client
+from modelver.disk import write_atomic
 from modelver.errors import NotFound, Refused
 from modelver.operations.project import Project
 from modelver.operations.views import view

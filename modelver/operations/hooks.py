@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from modelver.adapters.files import remove_file, write_atomic
 from modelver.adapters.git import GitRepository
+from modelver.disk import remove_file, write_atomic
 from modelver.errors import ExternalFailure, InvalidInput
 from modelver.operations.restore import Progress, Result, restore, restore_paths
 

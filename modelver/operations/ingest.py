@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache
-from modelver.adapters.files import HashCache
+from modelver.disk import HashCache
 from modelver.errors import ExternalFailure
 from modelver.operations.weights import listing
 

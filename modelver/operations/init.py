@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelver.adapters import dvc_project, yaml
-from modelver.adapters.files import write_atomic
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core import starter
 from modelver.core.layout import DVC_YAML, PARAMS
+from modelver.disk import write_atomic
 from modelver.errors import Refused
 from modelver.operations import hooks
 from modelver.operations.ci import plan_workflow

@@ -10,11 +10,11 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache
-from modelver.adapters.files import Digest, HashCache, exclusive
 from modelver.adapters.git import GitRepository
 from modelver.core.pointers import Out, outs_in
 from modelver.core.printable import printable
 from modelver.core.restore import FOREIGN, Files, Move, below, check_place, contested, moves, plan
+from modelver.disk import Digest, HashCache, exclusive
 from modelver.errors import CheckFailed, InvalidInput, ModelverError, NotFound, Refused
 from modelver.operations.swap import Swap
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from modelver.adapters.files import copy_file
+from modelver.disk import copy_file
 from modelver.errors import ExternalFailure
 
 

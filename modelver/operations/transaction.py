@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelver.adapters.files import exclusive, remove_file, write_atomic
 from modelver.adapters.git import GitRepository
 from modelver.adapters.git.objects import RefChange, set_index_entries, update_refs, write_blob
+from modelver.disk import exclusive, remove_file, write_atomic
 from modelver.errors import ExternalFailure, Refused
 
 JOURNAL = "journal.json"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from modelver.adapters.dvc import DvcCache
-from modelver.adapters.files import HashCache
 from modelver.core.manifest import FileEntry
 from modelver.core.pointers import Out
+from modelver.disk import HashCache
 from modelver.errors import CheckFailed, NotFound, Refused
 from modelver.operations.facts import ModelFacts, mend_weights
 from modelver.operations.project import Project

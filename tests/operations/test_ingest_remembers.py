@@ -6,8 +6,8 @@ from pathlib import Path
 from sandbox import Sandbox
 
 from modelver.adapters.dvc import DvcCache
-from modelver.adapters.files import HashCache
 from modelver.core.manifest import load_files
+from modelver.disk import HashCache
 
 
 def files_of(repo: Sandbox) -> list[tuple[str, str, str]]:

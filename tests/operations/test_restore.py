@@ -6,8 +6,8 @@ import pytest
 from weights_repo import V1, V2, Repo
 
 from modelver.adapters.dvc import DvcCache
-from modelver.adapters.files import HashCache, hashes
 from modelver.adapters.git import GitRepository
+from modelver.disk import HashCache, hashes
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 from modelver.operations import hooks
 from modelver.operations.restore import restore, restore_paths

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modelver.adapters.dvc.config import CacheSettings, cache_settings
-from modelver.adapters.files import Digest, copy_file, open_regular, write_atomic
 from modelver.core.manifest import check_relative_path
+from modelver.disk import Digest, copy_file, open_regular, write_atomic
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 
 MAX_LISTING_BYTES = 256 << 20

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from modelver.adapters.files import HashCache, copy_file, digest_file, exclusive, remove_file, write_atomic
-from modelver.adapters.files import hashes as hashes_module
+from modelver.disk import HashCache, copy_file, digest_file, exclusive, remove_file, write_atomic
+from modelver.disk import hashes as hashes_module
 from modelver.errors import ExternalFailure, InvalidInput, NotFound
 
 
@@ -55,7 +55,7 @@ def test_a_full_disk_leaves_the_old_content(tmp_path):
     """A file size limit fails the write as a full disk does."""
     (tmp_path / "f").write_bytes(b"old")
     code = (
-        "import resource, signal; from pathlib import Path; from modelver.adapters.files import write_atomic\n"
+        "import resource, signal; from pathlib import Path; from modelver.disk import write_atomic\n"
         "from modelver.errors import ExternalFailure\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: write_atomic(Path('f'), bytes(100_000))\n"
@@ -222,7 +222,7 @@ def test_many_processes_and_threads(tmp_path):
         _age(path)
         paths.append(path)
     code = (
-        "import sys; from pathlib import Path; from modelver.adapters.files import HashCache\n"
+        "import sys; from pathlib import Path; from modelver.disk import HashCache\n"
         "cache = HashCache(Path('state'))\n"
         "for n in range(20): print(cache.digest(Path(f'f{n}')).md5)"
     )

@@ -1,6 +1,6 @@
 """The disk: atomic writes, verified copies, and remembered digests."""
 
-from modelver.adapters.files.disk import (
+from modelver.disk.files import (
     Digest,
     copy_file,
     digest_file,
@@ -9,7 +9,7 @@ from modelver.adapters.files.disk import (
     remove_file,
     write_atomic,
 )
-from modelver.adapters.files.hashes import HashCache
+from modelver.disk.hashes import HashCache
 
 __all__ = [
     "Digest",

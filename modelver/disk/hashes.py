@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from modelver.adapters.files.disk import Digest, digest_file
+from modelver.disk.files import Digest, digest_file
 from modelver.errors import InvalidInput, NotFound
 
 _TICK_NS = 20_000_000
