@@ -1,5 +1,6 @@
-"""DVC's local cache and configuration, read without importing DVC (0.2 to 0.5 s)."""
+"""DVC's cache, configuration and remotes. DVC itself (0.2 to 0.5 s to import) is loaded for remotes only."""
 
 from modelver.adapters.dvc.cache import DvcCache, Listing
+from modelver.adapters.dvc.remote import DvcRemote, Stored
 
-__all__ = ["DvcCache", "Listing"]
+__all__ = ["DvcCache", "DvcRemote", "Listing", "Stored"]
