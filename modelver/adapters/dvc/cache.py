@@ -101,7 +101,7 @@ class DvcCache:
             raise InvalidInput(f"{path}: a listing of more than {MAX_LISTING_BYTES} bytes")
         if hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" != md5:
             raise corrupt(path, md5)
-        return _parse_listing(data, f"{path}")
+        return parse_listing(data, f"{path}")
 
     def copy_out(self, md5: str, target: Path) -> Digest:
         """Copy an object to ``target``, hashing what is written.
@@ -224,7 +224,12 @@ def _is_whole(place: Path, size: int) -> bool:
         return False
 
 
-def _parse_listing(data: bytes, where: str) -> Listing:
+def parse_listing(data: bytes, where: str) -> Listing:
+    """The files of a folder's listing, as DVC writes it; ``where`` names it in errors.
+
+    Raises:
+        InvalidInput: as `DvcCache.read_dir`.
+    """
     try:
         items = json.loads(data)
     except (ValueError, RecursionError):
