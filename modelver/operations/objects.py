@@ -90,11 +90,11 @@ def version_objects(git: GitRepository, commit: str, model: str, listings: Listi
     outs = [out for stage in facts.stages for out in stage.outs] + _inputs(snapshot, facts)
     # outs with `cache: false` are in Git itself
     in_git = set(git.list_files(commit, *sorted({out.path for out in outs}))) if outs else set()
-    variants = f"{facts.layout.folder}/variants/"
+    variants = f"{facts.layout.folder}/variants"
     for out in outs:
         if out.path in in_git or any(path.startswith(f"{out.path}/") for path in in_git):
             continue
-        restoring = out.path.startswith(variants)
+        restoring = out.path == variants or out.path.startswith(f"{variants}/")
         try:
             keep(_out(out, listings, lineage=not restoring))
         except NotFound:
