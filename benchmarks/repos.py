@@ -179,6 +179,20 @@ class PipelineRepo(ModelverRepo):
         self.commit_all()
 
 
+class ExportRepo(ModelverRepo):
+    """modelver, the weights made by its own stage `export` from an ONNX file that a stage of the user's wrote."""
+
+    def __init__(self, box: Sandbox, name: str, source: Path) -> None:
+        super().__init__(box, name)
+        shutil.copyfile(source, self.root / "built.onnx")
+        self.run("modelver", "add", "m", "built.onnx", "--framework", "onnx")
+        self.commit_all()
+
+    def export(self) -> Run:
+        """`modelver stage export`: split, hash, tensor statistics, and the recorded run in onnxruntime."""
+        return self.run("modelver", "stage", "export", "m")
+
+
 class DvcRepo(Repo):
     """DVC alone, the model one file, its hooks installed."""
 

@@ -18,7 +18,8 @@ import report
 from harness import BenchmarkError, Line, Sandbox
 from inputs import MIB, Shape
 from peers import prepare, versions
-from rows import ROWS, Bench
+from rows import ROWS
+from shared import Bench
 
 FULL = {"big": Shape(64, 8 * MIB), "little": Shape(8, 8 * MIB), "tags": 10_000, "gto_tags": 1_000, "rounds": 5}
 SMALL = {"big": Shape(8, MIB), "little": Shape(2, MIB), "tags": 200, "gto_tags": 20, "rounds": 2}
