@@ -182,10 +182,15 @@ class PipelineRepo(ModelverRepo):
 class ExportRepo(ModelverRepo):
     """modelver, the weights made by its own stage `export` from an ONNX file that a stage of the user's wrote."""
 
-    def __init__(self, box: Sandbox, name: str, source: Path) -> None:
+    def __init__(self, box: Sandbox, name: str, source: Path, columns: int) -> None:
         super().__init__(box, name)
         shutil.copyfile(source, self.root / "built.onnx")
-        self.run("modelver", "add", "m", "built.onnx", "--framework", "onnx")
+        lines = [
+            [f"x{n}" for n in range(columns)],
+            *[[str((n * row) % 7 - 3) for n in range(columns)] for row in (1, 2)],
+        ]
+        (self.root / "rows.csv").write_text("".join(",".join(line) + "\n" for line in lines))
+        self.run("modelver", "add", "m", "built.onnx", "--framework", "onnx", "--data", "rows.csv")
         self.commit_all()
 
     def export(self) -> Run:

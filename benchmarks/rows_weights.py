@@ -165,7 +165,7 @@ def add(bench: Bench) -> list[Line]:
 
 def export(bench: Bench) -> list[Line]:
     """The stage `export`: as `add`, and the source's own outputs on real rows are recorded."""
-    repo = ExportRepo(bench.box, "export", bench.v1)
+    repo = ExportRepo(bench.box, "export", bench.v1, bench.big.side)
     runs = alternate({"md5sum": bench.md5sum, "export": lambda _: repo.export()}, bench.rounds)
     ratio = ratios(runs["export"], runs["md5sum"])
     peak = Spread.of([run.peak / bench.big.bytes for run in runs["export"]])
