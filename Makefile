@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEPS   := pip install --quiet --disable-pip-version-check
+# An S3 server for tests, with dependencies that nothing else here should see.
+SWIFT  := $(or $(MODELVER_SWIFT_VENV),.venv-swift)
 
-.PHONY: help venv demo test test-all lint types floors own bench wheel clean
+.PHONY: help venv swift demo test test-s3 test-all lint types floors own bench wheel clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,11 +20,21 @@ $(VENV)/.installed: pyproject.toml
 
 venv: $(VENV)/.installed ## set up .venv with modelver and what its tests need
 
+$(SWIFT)/.installed: Makefile
+	@test -x $(SWIFT)/bin/python || { echo "setting up $(SWIFT)"; $(PYTHON) -m venv $(SWIFT); }
+	@$(SWIFT)/bin/$(DEPS) 'swift==2.38.3'
+	@touch $@
+
+swift: $(SWIFT)/.installed ## set up .venv-swift, the S3 server that tests marked s3 start
+
 demo: venv ## the whole tour on real data, in a fresh repository
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/modelver demo $(DIR)
 
 test: venv ## run the tests; long sweeps as a seeded sample
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' $(ARGS)
+
+test-s3: venv swift ## run the tests that need an S3 server
+	@PATH="$(abspath $(BIN)):$$PATH" MODELVER_SWIFT_REQUIRED=1 $(BIN)/python -m pytest -m 's3 and not slow' $(ARGS)
 
 test-all: venv ## run the tests with every long sweep whole
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
@@ -47,4 +59,4 @@ bench: venv ## the budgets beside DVC, Git LFS and GTO; writes benchmarks/README
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/run.py $(ARGS)
 
 clean: ## remove what was set up and built
-	@rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .venv-swift dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

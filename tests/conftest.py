@@ -1,15 +1,24 @@
 """Settings and fixtures for all tests."""
 
+import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import swift as s3_server
 from hypothesis import settings
 from sandbox import Sandbox, environment, start
 
 # A deadline on each example measures the machine and its other work, not the code: budgets have tests of their own.
 settings.register_profile("modelver", deadline=None)
 settings.load_profile("modelver")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # as in a shell's background job; commands that tests interrupt would inherit it, and not hear them
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +52,14 @@ def tagged_repo(model_repo: Sandbox) -> Sandbox:
     """The same, tagged m@v1.0.0."""
     model_repo.mv("tag", "m")
     return model_repo
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_server.Swift]:
+    """A real S3 server, one for each worker; tests that use it are marked ``s3``."""
+    why_not = s3_server.missing()
+    if why_not:
+        (pytest.fail if os.environ.get("MODELVER_SWIFT_REQUIRED") else pytest.skip)(why_not)
+    server = s3_server.Swift.start(tmp_path_factory.mktemp("swift"))
+    yield server
+    server.stop()
