@@ -95,7 +95,8 @@ class S3:
         }
 
     def client(self) -> Any:
-        """A botocore client, for looking at the storage past modelver and DVC, and for harming it."""
+        """A botocore client, for looking at the storage past modelver and DVC, and for harming it; it never retries."""
+        from botocore.config import Config
         from botocore.session import Session
 
         return Session().create_client(
@@ -104,6 +105,7 @@ class S3:
             aws_access_key_id=self.key,
             aws_secret_access_key=self.secret,
             region_name="us-east-1",
+            config=Config(retries={"total_max_attempts": 1}),
         )
 
     def bucket(self) -> str:
