@@ -91,7 +91,8 @@ def next_version(scheme: Scheme, previous: Version, level: Level, now: datetime)
     """The version that follows ``previous``.
 
     Args:
-        scheme: ``semver`` bumps by ``level``; ``sequence`` counts the major number up; ``timestamp`` takes ``now``.
+        scheme: ``semver`` bumps by ``level``; ``sequence`` counts the major number up; ``timestamp`` takes ``now``,
+            or what comes right after ``previous`` where that is no earlier.
         previous: the version before.
         level: the bump that the change calls for.
         now: the current time, with its zone.
@@ -99,7 +100,9 @@ def next_version(scheme: Scheme, previous: Version, level: Level, now: datetime)
     if scheme == "sequence":
         return Version(previous.major + 1, 0, 0)
     if scheme == "timestamp":
-        return timestamp_version(now)
+        found = timestamp_version(now)
+        # two within one second, or a clock that was set back: a version must still come after the one before
+        return found if previous < found else Version(previous.major, previous.minor, previous.patch + 1)
     return previous.bumped(level)
 
 

@@ -124,6 +124,13 @@ def test_timestamps_sort_by_time_and_are_semantic_versions(now, seconds):
     assert Version.parse(str(earlier)) == earlier
 
 
+@given(st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(9999, 1, 1), timezones=st.just(UTC)),
+       st.integers(-3600, 3600))  # fmt: skip
+def test_a_timestamp_comes_after_the_version_before_whatever_the_clock_says(now, seconds):
+    previous = timestamp_version(now)
+    assert previous < next_version("timestamp", previous, "patch", now + timedelta(seconds=seconds))
+
+
 def test_requested():
     assert parse_requested("3", "sequence") == parse_requested("v3", "sequence") == Version(3, 0, 0)
     for text, scheme in (("3", "semver"), ("v0", "sequence"), ("1.0.0+b", "semver"), ("\u0663", "sequence")):
