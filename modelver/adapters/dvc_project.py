@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError
@@ -88,6 +89,18 @@ def stages(root: Path) -> list[StageFacts]:
                 outs = tuple(os.path.relpath(out.fs_path, root).replace(os.sep, "/") for out in stage.outs)
                 found.append(StageFacts(stage.addressing, outs))
         return found
+
+
+def preload() -> None:
+    """Begin to import DVC in another thread: it takes half a second, in which the caller's Git commands run.
+
+    Whoever needs DVC meanwhile waits for the same import. A command that ends before it does not wait.
+    """
+    Thread(target=_import_dvc, name="import dvc", daemon=True).start()
+
+
+def _import_dvc() -> None:
+    import dvc.repo  # noqa: F401
 
 
 def stale_stages(root: Path, targets: Sequence[str], *, allow_missing: bool) -> list[StaleStage]:

@@ -9,6 +9,7 @@ from typing import Any
 from modelver.adapters import dvc_project
 from modelver.adapters.git.objects import committer, write_blob, write_commit, write_tag
 from modelver.core import starter, variants
+from modelver.core.layout import DVC_LOCK
 from modelver.core.manifest import tree_digest
 from modelver.core.names import check_case, version_tag
 from modelver.core.plan import Choice, Request, tag_message
@@ -96,6 +97,8 @@ def tag(
         ExternalFailure: Git or DVC failed; nothing has changed.
     """
     project.require_dvc()
+    if (project.root / DVC_LOCK).exists():
+        dvc_project.preload()  # for `refuse_stale`
     _refuse_half_done(project)
     if repro and not dry_run:
         refuse_uncommitted(project, collect(project.worktree, name))
