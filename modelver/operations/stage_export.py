@@ -1,17 +1,19 @@
 """``modelver stage export NAME``: a framework's own file becomes the weights of a version."""
 
+import hashlib
 import json
 import os
 import platform
 import shutil
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelver.core.layout import Layout
-from modelver.core.manifest import FileEntry, dump_files, dump_tensors
+from modelver.core.manifest import dump_files, dump_tensors
 from modelver.core.model_settings import ModelSettings, parse_settings
 from modelver.errors import ExternalFailure, NotFound, Refused
 from modelver.exporters import base
@@ -102,8 +104,9 @@ def _build(
     assert entry.data is not None
     rows = dataset.read(root, entry.data, entry.target)
     exporter = base.find(entry.framework, source)
-    with Digester() as digester:
-        before = digester.file(source, entry.source)
+    # the framework loads the source on one core, and the other hashes it meanwhile
+    with Digester() as digester, ThreadPoolExecutor(1) as hasher:
+        hashed = hasher.submit(_sha256, source)
         whole = build / "whole.onnx"
         exported = exporter.export(source, base.ExportRequest(model, whole, rows, entry.export, root.resolve()))
         weights = build / "weights"
@@ -112,7 +115,7 @@ def _build(
         signature = {**(split.signature or {}), "labels": None if exported.labels is None else list(exported.labels)}
         written = golden.write(weights, exported.inputs, exported.outputs, signature)
         files = [*split.files, *(digester.file(weights / path, path) for path in written)]
-    document = _document(before, exported, split, signature)
+    document = _document((entry.source, source.stat().st_size, hashed.result()), exported, split, signature)
     (build / "tensors.jsonl").write_bytes(dump_tensors(split.tensors))
     (build / "files.jsonl").write_bytes(dump_files(files))
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -128,19 +131,26 @@ def _build(
     )
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _document(
-    source: FileEntry, exported: base.Exported, split: Ingested, signature: Mapping[str, Any]
+    source: tuple[str, int, str], exported: base.Exported, split: Ingested, signature: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """What ``source.json`` holds; ``source`` is the path, size in bytes and SHA-256 of the framework's file."""
+    path, size, sha256 = source
     return {
         "schema": SCHEMA,
         "kind": "pipeline",
         "source": {
-            "path": source.path,
+            "path": path,
             "format": exported.format,
             "framework": exported.framework,
             "framework_version": exported.framework_version,
-            "bytes": source.bytes,
-            "sha256": source.sha256,
+            "bytes": size,
+            "sha256": sha256,
         },
         "format": split.format,
         "signature": signature,
