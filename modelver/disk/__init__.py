@@ -1,5 +1,6 @@
 """The disk: atomic writes, verified copies, and remembered digests."""
 
+from modelver.disk.database import Database
 from modelver.disk.files import (
     Digest,
     copy_file,
@@ -12,6 +13,7 @@ from modelver.disk.files import (
 from modelver.disk.hashes import HashCache
 
 __all__ = [
+    "Database",
     "Digest",
     "HashCache",
     "copy_file",

@@ -1,12 +1,11 @@
 """Digests remembered by a file's size, times and inode, so that what was hashed once is not read again."""
 
 import os
-import sqlite3
 import stat
-import threading
 import time
 from pathlib import Path
 
+from modelver.disk.database import Database
 from modelver.disk.files import Digest, digest_file
 from modelver.errors import InvalidInput, NotFound
 
@@ -34,17 +33,14 @@ class HashCache:
     """
 
     def __init__(self, state_dir: Path) -> None:
-        self._database = state_dir / "hashes.sqlite"
-        self._connection: sqlite3.Connection | None = None
-        self._lock = threading.Lock()
-        self._broken = False
+        self._database = Database(state_dir / "hashes.sqlite", _MADE)
 
     def get(self, path: Path) -> Digest | None:
         """The digest of the file as it is now; None where it must be hashed, or is no regular file."""
         found = _stat(path)
         if found is None:
             return None
-        rows = self._execute(
+        rows = self._database.execute(
             "SELECT md5, sha256 FROM files WHERE path=? AND size=? AND mtime=? AND ctime=? AND inode=?",
             (_key(path), *_signature(found)),
         )
@@ -80,59 +76,16 @@ class HashCache:
 
     def close(self) -> None:
         """Close the database; it is opened again when needed."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._database.close()
 
     def _remember(self, path: Path, found: os.stat_result, digest: Digest) -> None:
         coarse = found.st_mtime_ns % 1_000_000_000 == 0
         if time.time_ns() - found.st_mtime_ns < (_COARSE_NS if coarse else _TICK_NS):
             return
-        self._execute(
+        self._database.execute(
             "INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?)",
             (_key(path), *_signature(found), digest.md5, digest.sha256),
         )
-
-    def _execute(self, statement: str, values: tuple[object, ...]) -> list[tuple[str, str]]:
-        with self._lock:
-            for attempt in range(2):
-                if self._broken:
-                    break
-                try:
-                    return self._open().execute(statement, values).fetchall()
-                except sqlite3.OperationalError:  # locked, read-only, no such folder: do without it
-                    self._broken = True
-                except sqlite3.DatabaseError:  # damaged, or no database at all
-                    self._discard()
-                    self._broken = attempt == 1
-            return []
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            try:
-                self._database.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise sqlite3.OperationalError(str(error)) from None
-            # autocommit: each statement is a transaction; `check_same_thread` is replaced by the lock
-            self._connection = sqlite3.connect(
-                self._database, timeout=10, isolation_level=None, check_same_thread=False
-            )
-            # without a flush for each statement: what a crash of the machine loses is hashed again
-            self._connection.execute("PRAGMA synchronous=OFF")
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute(_MADE)
-        return self._connection
-
-    def _discard(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        for suffix in ("", "-wal", "-shm", "-journal"):
-            try:
-                os.unlink(f"{self._database}{suffix}")  # noqa: PTH108  (a suffix with a dash is no Path suffix)
-            except OSError:
-                continue
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -1,7 +1,7 @@
 """The library: what `modelver.open` gives. The command line calls the same verbs."""
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from modelver.operations.check import CheckReport
     from modelver.operations.listing import Event, Running, VersionDetails
     from modelver.operations.promote import Decision
+    from modelver.operations.push import PushResult
     from modelver.operations.record import RecordPlan
     from modelver.operations.rollback_commit import RollbackCommit
     from modelver.operations.status import ModelStatus
     from modelver.operations.tag import TagResult
+    from modelver.operations.transfer import Bars
 
 # Each verb is imported when it is called: `modelver list` must not pay for what `tag` needs.
 
@@ -195,6 +197,49 @@ class Repository:
         from modelver.operations.ci import tag_recorded
 
         return tag_recorded(self._project(), model, fetch=fetch, sign=sign, dry_run=dry_run, say=say)
+
+    def push(
+        self,
+        refs: Sequence[str] = (),
+        *,
+        model: str | None = None,
+        remote: str | None = None,
+        dvc_remote: str | None = None,
+        jobs: int = 8,
+        full: bool = False,
+        plain_http: bool = False,
+        weights_only: bool = False,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+        bars: "Bars | None" = None,
+    ) -> "PushResult":
+        """Publish versions: weights to the DVC remote, read back there and hashed; only then commit and tags to Git's.
+
+        Args:
+            refs: the versions; none for all that the Git remote does not have yet.
+            model: what a ref without a name means.
+            remote: the Git remote; None for the one that HEAD's branch is pushed to.
+            dvc_remote: name of the DVC remote; None for the default one.
+            jobs: objects on the way at the same time.
+            full: read everything back again, also what was read back before.
+            plain_http: let bytes and credentials go over the line unencrypted.
+            weights_only: pass over what is needed only to make the versions again.
+            dry_run, say: as `tag`.
+            bars: makes a progress bar of a label and a number of bytes.
+
+        Raises:
+            NotFound, InvalidInput: a ref names no version, or there is no such remote.
+            Refused: the Git remote has another object under a tag's name, or weights are nowhere to be found.
+            CheckFailed: weights are damaged and nobody has better ones.
+            ExternalFailure: Git or a remote failed; no tag is on the Git remote that was not there.
+        """
+        from modelver.operations.push import push
+        from modelver.operations.transfer import no_bars
+
+        return push(
+            self._project(), refs, model=model, remote=remote, dvc_remote=dvc_remote, jobs=jobs, full=full,
+            plain_http=plain_http, weights_only=weights_only, dry_run=dry_run, say=say, bars=bars or no_bars,
+        )  # fmt: skip
 
     def promote(
         self,

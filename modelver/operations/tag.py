@@ -39,6 +39,7 @@ class TagResult:
         files: what that commit holds.
         steps: the ordered steps, in words.
         dry_run: whether nothing was written.
+        tag_object: the tag object that was made; None in a dry run.
     """
 
     model: str
@@ -51,6 +52,7 @@ class TagResult:
     files: tuple[str, ...]
     steps: tuple[str, ...]
     dry_run: bool
+    tag_object: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -168,7 +170,7 @@ def _tag(
         files={path: Change(blob_before(git, path), blobs.get(path)) for path in changes},
     )
     publish(git, transaction, plan.contents, lock=lock)
-    return _result(plan, tag_name, commit, sorted(changes), steps, dry_run=False)
+    return _result(plan, tag_name, commit, sorted(changes), steps, dry_run=False, tag_object=tag_object)
 
 
 def refuse_stale(project: Project, facts: ModelFacts) -> None:
@@ -268,7 +270,14 @@ def _steps(plan: RecordPlan, tag_name: str, changed: list[str]) -> tuple[str, ..
 
 
 def _result(
-    plan: RecordPlan, tag_name: str, commit: str | None, files: list[str], steps: tuple[str, ...], *, dry_run: bool
+    plan: RecordPlan,
+    tag_name: str,
+    commit: str | None,
+    files: list[str],
+    steps: tuple[str, ...],
+    *,
+    dry_run: bool,
+    tag_object: str | None = None,
 ) -> TagResult:
     choice = plan.choice
     return TagResult(
@@ -282,6 +291,7 @@ def _result(
         files=tuple(files),
         steps=steps,
         dry_run=dry_run,
+        tag_object=tag_object,
     )
 
 

@@ -1,0 +1,88 @@
+"""Pushing refs so that all move or none, each only from where it is known to be."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelver.adapters.git.objects import RefChange
+from modelver.adapters.git.process import git_status, redact, run_git
+from modelver.errors import ExternalFailure
+
+PUSHING = "MODELVER_PUSHING"
+"""Set for the `git push` of modelver's own, whose weights its pre-push hook need not look for again."""
+
+MOST_REFS = 1000
+"""Refs of one `git push`: each stands twice on its command line, which has 2 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """How a push ended.
+
+    Attributes:
+        done: whether every ref moved; else none did.
+        said: what Git, its hooks and the remote said, line by line, without credentials.
+        rejected: ref → why, in Git's words, of those that were refused.
+    """
+
+    done: bool
+    said: tuple[str, ...]
+    rejected: dict[str, str]
+
+
+def push_address(root: Path, remote: str) -> str:
+    """What to ask about refs that are to be pushed: the remote's name, or its push URL where that is another one.
+
+    Raises:
+        ExternalFailure: it looks like an option.
+    """
+    if remote.startswith("-"):
+        raise ExternalFailure(f"{remote!r} is no remote")
+    status, output, _ = git_status(root, ["remote", "get-url", "--push", "--", remote])
+    if status != 0:  # a URL or a path
+        return remote
+    push_url = output.decode("utf-8", "surrogateescape").rstrip("\n")
+    fetch_url = run_git(root, ["remote", "get-url", "--", remote]).decode("utf-8", "surrogateescape").rstrip("\n")
+    return remote if push_url == fetch_url else push_url
+
+
+def remote_refs(root: Path, address: str, patterns: Sequence[str], *, timeout: float = 60) -> dict[str, str]:
+    """Refs of a remote that match Git's globs: full name → object id.
+
+    Raises:
+        ExternalFailure: the remote can't be reached within ``timeout`` seconds.
+    """
+    output = run_git(root, ["ls-remote", "--refs", "--", address, *patterns], timeout=timeout)
+    lines = output.decode("utf-8", "replace").splitlines()
+    return {ref: object_id for object_id, _, ref in (line.partition("\t") for line in lines)}
+
+
+def push_refs(root: Path, remote: str, changes: Sequence[RefChange]) -> Pushed:
+    """Move or create refs of a remote, all or none, each only if it is what is expected.
+
+    The user's own hooks run; nothing else is pushed along (``push.followTags``).
+
+    Args:
+        root: of the working tree.
+        remote: its name, URL or path.
+        changes: at most `MOST_REFS`; what shall move.
+
+    Raises:
+        ExternalFailure: the remote looks like an option.
+    """
+    if remote.startswith("-"):
+        raise ExternalFailure(f"{remote!r} is no remote")
+    expected = [f"--force-with-lease={change.ref}:{change.old or ''}" for change in changes]
+    wanted = [f"{change.new}:{change.ref}" for change in changes]
+    status, output, errors = git_status(
+        root, ["push", "--porcelain", "--atomic", "--no-follow-tags", *expected, "--", remote, *wanted],
+        env={PUSHING: "1"},
+    )  # fmt: skip
+    rejected = {}
+    for line in output.decode("utf-8", "replace").splitlines():
+        flag, _, rest = line.partition("\t")
+        if flag == "!":
+            refs, _, why = rest.partition("\t")
+            rejected[refs.partition(":")[2]] = redact(why)
+    said = redact(errors.decode("utf-8", "replace")).splitlines()
+    return Pushed(status == 0, tuple(line.rstrip() for line in said if line.strip()), rejected)

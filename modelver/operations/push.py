@@ -1,0 +1,304 @@
+"""`modelver push`: the weights to the DVC remote, read back there and hashed, and only then the tags to Git's."""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from modelver.adapters.dvc import DvcCache, DvcRemote
+from modelver.adapters.git import GitRepository
+from modelver.adapters.git.objects import RefChange, delete_ref
+from modelver.adapters.git.publish import MOST_REFS, Pushed, push_address, push_refs, remote_refs
+from modelver.core.printable import printable
+from modelver.core.publish import PushPlan, plan_push
+from modelver.core.registry import ModelVersion
+from modelver.disk import HashCache
+from modelver.errors import ExternalFailure, InvalidInput, ModelverError, Refused
+from modelver.operations.objects import listings_of
+from modelver.operations.project import Project
+from modelver.operations.promote import published_version
+from modelver.operations.remembered import Remembered
+from modelver.operations.storing import Storing, Tagged, store, wanted_by
+from modelver.operations.tag import TagResult
+from modelver.operations.transaction import locked
+from modelver.operations.transfer import JOBS, Bars, no_bars
+
+Say = Callable[[str], None]
+
+MOST_JOBS = 64
+"""More at once than any storage is the faster for."""
+
+_TRIES = 4
+"""How often a push is tried that lost to another one which moved other refs than these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A branch of the Git remote that was moved: its short name, and where from (None: it was made) and to."""
+
+    name: str
+    old: str | None
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """What `push` did, or with ``dry_run`` would do.
+
+    Attributes:
+        remote: the Git remote.
+        versions: tags of the versions whose objects were looked after.
+        tags: tags that the Git remote got.
+        branch: the branch of the Git remote that was moved.
+        storing: what went to the DVC remote; None where no version was looked after.
+        dry_run: whether nothing was written.
+    """
+
+    remote: str
+    versions: tuple[str, ...]
+    tags: tuple[str, ...]
+    branch: Branch | None
+    storing: Storing | None
+    dry_run: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stable JSON form."""
+        return {
+            "remote": self.remote,
+            "versions": list(self.versions),
+            "tags": list(self.tags),
+            "branch": None if self.branch is None else asdict(self.branch),
+            "objects": None if self.storing is None else asdict(self.storing),
+            "dry_run": self.dry_run,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The Git remote: what to push to, and what to ask."""
+
+    remote: str
+    address: str
+
+
+def push(
+    project: Project,
+    refs: Sequence[str] = (),
+    *,
+    model: str | None = None,
+    remote: str | None = None,
+    dvc_remote: str | None = None,
+    jobs: int = JOBS,
+    full: bool = False,
+    plain_http: bool = False,
+    weights_only: bool = False,
+    dry_run: bool = False,
+    say: Say = lambda _: None,
+    bars: Bars = no_bars,
+) -> PushResult:
+    """Publish versions.
+
+    Args:
+        project: the repository.
+        refs: the versions, with what was decided about them; none for all that the Git remote does not have yet.
+        model: what a ref without a name means.
+        remote: the Git remote; None for the one that HEAD's branch is pushed to.
+        dvc_remote: name of the DVC remote; None for the default one.
+        jobs: objects on the way at the same time.
+        full: read everything back again, also what was read back before.
+        plain_http: let bytes and credentials go over the line unencrypted.
+        weights_only: pass over what is needed only to make the versions again.
+        dry_run: only look.
+        say: told of what goes on, a sentence at a time.
+        bars: progress.
+
+    Raises:
+        NotFound, InvalidInput: a ref names no version, or there is no such remote.
+        Refused: the Git remote has another object under a tag's name, or weights are nowhere to be found.
+        CheckFailed: weights are damaged and nobody has better ones.
+        ExternalFailure: Git or a remote failed; no tag is on the Git remote that was not there.
+    """
+    if not 1 <= jobs <= MOST_JOBS:
+        raise InvalidInput(f"{jobs} jobs are none that can be done", hint=f"--jobs 1 to --jobs {MOST_JOBS}")
+    only = [published_version(project, ref, model) for ref in refs] if refs else None
+    target = _target(project, remote)
+    plan, branches = _plan(project, target, only, every=full)
+    storing = None
+    if plan.versions:
+        project.require_dvc()
+        storage = DvcRemote.open(project.root, dvc_remote, plain_http=plain_http)
+        storage.probe()
+        cache, memory = DvcCache.find(project.root), Remembered(project.git.state_dir)
+        tagged = [Tagged(v.tag, v.model, v.record.commit) for v in plan.versions]
+        wanted = wanted_by(project.git, tagged, listings_of(cache, lambda: storage), lineage=not weights_only, say=say)
+        storing = store(
+            storage, wanted, cache, HashCache(project.git.state_dir), memory,
+            full=full, jobs=jobs, dry_run=dry_run, root=project.root, say=say, bars=bars,
+        )  # fmt: skip
+    if dry_run:
+        branch = _branch_change(project.git, target, plan, branches, say)
+        return _result(target, plan, _changes(plan, branch), storing, dry_run=True)
+    return _result(target, plan, _publish(project, target, only, plan, branches, say), storing, dry_run=False)
+
+
+def push_new(
+    project: Project, made: Sequence[TagResult], *, say: Say = lambda _: None, bars: Bars = no_bars, **options: Any
+) -> PushResult:
+    """Publish versions that were tagged a moment ago. Where somebody else was faster, those tags are taken back.
+
+    Args:
+        project: the repository, opened after the tags were made.
+        made: what `tag` gave.
+        say, bars, options: as `push`.
+
+    Raises:
+        Refused: somebody else has published another version under that name; the tag made here is gone again.
+        NotFound, InvalidInput, CheckFailed, ExternalFailure: as `push`; the tags stay here, and the message says so.
+    """
+    tags = [result.tag for result in made]
+    try:
+        return push(project, tags, say=say, bars=bars, **options)
+    except ModelverError as error:
+        lost = _take_back(project, made, say)
+        if lost:
+            remote = _target(project, options.get("remote")).remote
+            raise Refused(
+                f"somebody else has published {', '.join(lost)} on {remote}; the tag that was made here is removed",
+                hint=f"git pull --tags {remote}, then: modelver tag {made[0].model}",
+            ) from None
+        again = f"modelver push {' '.join(tags)}"
+        said = f"{error.message}; {', '.join(tags)} is made here and not pushed"
+        raise type(error)(said if not error.hint else f"{said} (then: {again})", hint=error.hint or again) from None
+
+
+def _target(project: Project, remote: str | None) -> _Target:
+    chosen = remote or project.git.default_remote()
+    if chosen is None:
+        raise Refused("there is no Git remote to push to", hint="git remote add origin URL")
+    return _Target(chosen, push_address(project.root, chosen))
+
+
+def _plan(
+    project: Project, target: _Target, only: Collection[ModelVersion] | None, *, every: bool
+) -> tuple[PushPlan, Mapping[str, str]]:
+    """What to publish, and where the remote's branches are."""
+    head = project.git.head().branch
+    patterns = ["refs/tags/*@v*", "refs/tags/*#*", *([head] if head else [])]
+    found = remote_refs(project.root, target.address, patterns)
+    tags = {ref.removeprefix("refs/tags/"): object_id for ref, object_id in found.items() if ref[:10] == "refs/tags/"}
+    branches = {ref: object_id for ref, object_id in found.items() if ref == head}
+    return plan_push(project.registry, tags, target.remote, only=only, every=every), branches
+
+
+def _publish(
+    project: Project,
+    target: _Target,
+    only: Collection[ModelVersion] | None,
+    plan: PushPlan,
+    branches: Mapping[str, str],
+    say: Say,
+) -> list[RefChange]:
+    """Push tags and commit; what was pushed.
+
+    Others push at the same time. Who fails because of them asks anew what is there, and goes on where that does not
+    stand against it.
+    """
+    git = project.git
+    wanted = {version.tag for version in plan.versions}
+    done: list[RefChange] = []
+    changes = _changes(plan, _branch_change(git, target, plan, branches, say))
+    tries = 0
+    while changes:
+        part = changes[:MOST_REFS]
+        pushed = push_refs(project.root, target.remote, part)
+        for line in pushed.said:
+            say(f"git: {printable(line)}")
+        before = changes
+        if pushed.done:
+            done += part
+            changes = changes[MOST_REFS:]
+            continue
+        tries += 1
+        contended = any("[remote rejected]" in why and "hook" not in why for why in pushed.rejected.values())
+        if contended:
+            time.sleep(0.3 * tries)  # another push holds the server's locks
+        plan, branches = _plan(project, target, only, every=False)
+        plan = PushPlan(tuple(v for v in plan.versions if v.tag in wanted), plan.tags)
+        changes = _changes(plan, _branch_change(git, target, plan, branches, lambda _: None))
+        if tries == _TRIES or (changes == before and not contended):
+            raise _refused(target, before, pushed)
+    return done
+
+
+def _changes(plan: PushPlan, branch: RefChange | None) -> list[RefChange]:
+    tags = [RefChange(f"refs/tags/{record.name}", record.object_id, None) for record in plan.tags]
+    return [*([branch] if branch else []), *tags]
+
+
+def _branch_change(
+    git: GitRepository, target: _Target, plan: PushPlan, branches: Mapping[str, str], say: Say
+) -> RefChange | None:
+    """How the remote's branch of HEAD's name is to move: forwards only, to the newest of the versions' commits."""
+    branch = git.head().branch
+    if branch is None or not plan.versions:
+        return None
+    there = branches.get(branch)
+    short = f"{target.remote}/{branch.removeprefix('refs/heads/')}"
+    if there is not None and git.rev_parse(there) is None:
+        say(f"note: {short} has commits that are not here, so it is left as it is")
+        return None
+    commits = {version.record.commit for version in plan.versions}
+    lacking = git.text("rev-list", "--topo-order", "HEAD", *([f"^{there}"] if there else [])).splitlines()
+    newest = next((commit for commit in lacking if commit in commits), None)
+    if newest is None:
+        return None
+    if there is not None and not git.is_ancestor(there, newest):
+        say(f"note: {short} and the branch here have diverged, so it is left as it is; tags carry their own commits")
+        return None
+    return RefChange(branch, newest, there)
+
+
+def _refused(target: _Target, changes: Sequence[RefChange], pushed: Pushed) -> ExternalFailure:
+    why = next(iter(pushed.rejected.values()), pushed.said[-1] if pushed.said else "no reason was given")
+    names = [change.ref.removeprefix("refs/tags/").removeprefix("refs/heads/") for change in changes]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ExternalFailure(
+        f"{target.remote} did not take {', '.join(names[:3])}{more}: {printable(why)}; nothing was changed there",
+        hint="the weights are stored: mend what Git says above, then run the command again",
+    )
+
+
+def _take_back(project: Project, made: Sequence[TagResult], say: Say) -> list[str]:
+    """Delete those of the tags made here whose name means another object on the Git remote; their names."""
+    lost = []
+    try:
+        target = _target(project, None)
+        there = remote_refs(project.root, target.address, [f"refs/tags/{result.tag}" for result in made])
+    except ModelverError as error:
+        say(f"warning: what the Git remote has can't be known: {error.message}")
+        return []
+    with locked(project.git):
+        for result in made:
+            ref = f"refs/tags/{result.tag}"
+            here = project.git.text("for-each-ref", "--format=%(objectname)", "--", ref)
+            if result.tag_object and here == result.tag_object and there.get(ref, here) != here:
+                delete_ref(project.git, ref, here)
+                lost.append(result.tag)
+    return lost
+
+
+def _result(
+    target: _Target, plan: PushPlan, changes: Sequence[RefChange], storing: Storing | None, *, dry_run: bool
+) -> PushResult:
+    moved = next((change for change in changes if change.ref.startswith("refs/heads/")), None)
+    return PushResult(
+        remote=target.remote,
+        versions=tuple(version.tag for version in plan.versions),
+        tags=tuple(c.ref.removeprefix("refs/tags/") for c in changes if c.ref.startswith("refs/tags/")),
+        branch=None if moved is None else Branch(moved.ref.removeprefix("refs/heads/"), moved.old, moved.new),
+        storing=storing,
+        dry_run=dry_run,
+    )
+
+
+__all__ = ["Branch", "PushResult", "push", "push_new"]
