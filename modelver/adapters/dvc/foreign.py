@@ -1,0 +1,144 @@
+"""The DVC configuration of somebody else's repository: what of it is used to read from its remotes, and no more."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelver.adapters.dvc.remote import DvcRemote
+from modelver.disk import write_atomic
+from modelver.errors import ExternalFailure, InvalidInput, Refused
+
+_MAX_BYTES = 1 << 20
+_REMOTE = re.compile(r'\s*remote\s*"(.*)"\s*\Z')
+
+_SETTINGS = """
+url region profile endpointurl use_ssl allow_anonymous_login listobjects read_timeout connect_timeout timeout
+access_key_id secret_access_key session_token sse_customer_algorithm sse_customer_key cache_regions
+projectname port user password account_name account_key sas_token connection_string tenant_id client_id client_secret
+connection_timeout oss_key_id oss_key_secret oss_endpoint auth method custom_auth_header token use_https kerberos
+max_sessions worktree version_aware verify jobs checksum_jobs
+"""
+
+SETTINGS = frozenset(_SETTINGS.split())
+"""Settings of a remote that are taken over (names of ``dvc.config_schema``).
+
+Not among them are those that run a program (``bearer_token_command``), name files of this machine (``configpath``, that
+may name a program in its turn, ``keyfile``, …), turn off the checking of certificates (``ssl_verify``) or ask the user
+for a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignConfig:
+    """What is used of a configuration.
+
+    Attributes:
+        text: the configuration that DVC is given.
+        default: the default remote's name; None where none is named.
+        relative: remote → URL, of those that are relative to a clone that is not here.
+        dropped: ``remote.NAME.SETTING`` that was left out.
+    """
+
+    text: str
+    default: str | None
+    relative: Mapping[str, str]
+    dropped: tuple[str, ...]
+
+    def open(self, folder: Path, name: str | None = None, *, plain_http: bool = False) -> DvcRemote:
+        """The remote, with this configuration and the user's own, global one.
+
+        Args:
+            folder: a private folder to keep the configuration in; DVC reads files only.
+            name: of the remote; None means the default one.
+            plain_http: as `DvcRemote.open`.
+
+        Raises:
+            Refused: there is no such remote, it is relative to a clone, or its line is not encrypted.
+            InvalidInput: the configuration is broken.
+            ExternalFailure: the disk failed, or what DVC needs for this storage is not installed.
+        """
+        data = self.text.encode()
+        root = folder / hashlib.sha256(data).hexdigest()[:32]
+        try:
+            (root / ".dvc").mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ExternalFailure(f"{root}: {error.strerror}") from None
+        write_atomic(root / ".dvc" / "config", data, mode=0o600)  # people do commit secrets
+        chosen = (name or self.default or "").lower()
+        try:
+            return DvcRemote.open(root, name, plain_http=plain_http)
+        except Refused:
+            if chosen in self.relative:
+                raise _relative(chosen, self.relative[chosen]) from None
+            raise
+
+
+def foreign_config(data: bytes | None, base: Path | None, where: str) -> ForeignConfig:
+    """Read the ``.dvc/config`` of another repository.
+
+    Args:
+        data: its bytes; None where there is none.
+        base: the folder that relative paths in it start from; None where that is not on this machine.
+        where: names it in messages.
+
+    Raises:
+        InvalidInput: it can't be parsed.
+    """
+    default: str | None = None
+    relative: dict[str, str] = {}
+    dropped: list[str] = []
+    kept: dict[str, dict[str, Any]] = {}
+    for title, section in _sections(data, where).items():
+        if title == "core" and isinstance(section.get("remote"), str):
+            default = section["remote"].lower()  # as DVC reads it
+        match = _REMOTE.match(title)
+        if not match:
+            continue
+        settings = {key: value for key, value in section.items() if key in SETTINGS and isinstance(value, str)}
+        dropped += [f"remote.{match[1]}.{key}" for key in section if key not in settings]
+        url = settings.get("url", "")
+        if _is_relative(url) and base is not None:
+            settings["url"] = os.path.abspath(base / url)  # noqa: PTH100  (textual, as DVC does it)
+        elif _is_relative(url):
+            relative[match[1]] = url
+            continue
+        kept[f'remote "{match[1]}"'] = settings
+    if default is not None:
+        kept["core"] = {"remote": default}
+    from configobj import ConfigObj  # type: ignore[import-untyped]  # quotes as DVC reads it
+
+    text = "".join(f"{line}\n" for line in ConfigObj(kept, interpolation=False).write())
+    return ForeignConfig(text, default, relative, tuple(dropped))
+
+
+def _sections(data: bytes | None, where: str) -> dict[str, dict[str, Any]]:
+    if data is None:
+        return {}
+    if len(data) > _MAX_BYTES:
+        raise InvalidInput(f"{where}: larger than a configuration file can be")
+    from configobj import ConfigObj, ConfigObjError
+
+    try:
+        document = ConfigObj(data.decode("utf-8").splitlines(), interpolation=False).dict()
+    except (UnicodeDecodeError, ConfigObjError) as error:
+        raise InvalidInput(f"{where}: {error}") from None
+    return {
+        title.lower(): {key.lower(): value for key, value in section.items()}
+        for title, section in document.items()
+        if isinstance(section, dict)
+    }
+
+
+def _is_relative(url: str) -> bool:
+    return bool(url) and not re.match(r"\w+://", url) and not url.startswith("~") and not Path(url).is_absolute()
+
+
+def _relative(name: str, url: str) -> Refused:
+    return Refused(
+        f"DVC remote {name} of that repository is at {url}, which is relative to a clone, and there is none here",
+        hint="clone it and use --repo PATH; or give the remote an address of your own: "
+        f"dvc remote add --global {name} URL",
+    )

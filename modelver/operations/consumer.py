@@ -1,0 +1,197 @@
+"""Where a consumer finds versions: in the repository around them, or in somebody else's by its URL."""
+
+import os
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+from modelver.adapters.dvc import DvcCache, DvcRemote
+from modelver.adapters.git import GitRepository
+from modelver.adapters.git.foreign import ForeignRepository
+from modelver.core.names import shown
+from modelver.core.refs import near, parse_ref, resolve_version
+from modelver.core.registry import ModelVersion, Registry, build_registry
+from modelver.errors import NotFound, Refused
+from modelver.operations.project import Project
+
+_CONFIG = ".dvc/config"
+
+
+class Source(Protocol):
+    """A repository that versions are taken from.
+
+    Attributes:
+        shown: where it is, for people; None for the repository around the working folder.
+        cache: a DVC cache that may hold objects; None where there is none.
+        notes: what the user should know.
+    """
+
+    shown: str | None
+    cache: DvcCache | None
+    notes: list[str]
+
+    def find(self, ref: str, model: str | None) -> ModelVersion:
+        """The version that a ref names; raises as `Project.resolve`, or Refused for what is no version."""
+        ...
+
+    def git(self, version: ModelVersion) -> GitRepository:
+        """A Git repository that holds the version's tag and files."""
+        ...
+
+    def remote(self, version: ModelVersion) -> DvcRemote:
+        """Where the version's objects are stored."""
+        ...
+
+
+class LocalSource:
+    """The repository around a folder: its tags, its DVC cache, its DVC remote."""
+
+    shown: str | None = None
+
+    def __init__(self, project: Project, dvc_remote: str | None, plain_http: bool) -> None:
+        self._project = project
+        self._remote = dvc_remote
+        self._plain_http = plain_http
+        self.cache = DvcCache.find(project.root) if (project.root / ".dvc").is_dir() else None
+        self.notes: list[str] = []
+
+    def find(self, ref: str, model: str | None) -> ModelVersion:
+        """See `Source`."""
+        found = self._project.resolve(ref, model)
+        if found.version is None:
+            raise Refused(
+                f"{shown(ref)} is a Git revision, and no version",
+                hint=near(ref, [v.tag for v in self._project.registry.versions(found.model)])
+                or f"git checkout {ref} && modelver restore",
+            )
+        return found.version
+
+    def git(self, version: ModelVersion) -> GitRepository:
+        """See `Source`."""
+        return self._project.git
+
+    def remote(self, version: ModelVersion) -> DvcRemote:
+        """See `Source`."""
+        self._project.require_dvc()
+        return DvcRemote.open(self._project.root, self._remote, plain_http=self._plain_http)
+
+
+class ForeignSource:
+    """A repository at a URL: its tags, one commit of it, and the DVC remote that this commit configures."""
+
+    cache: DvcCache | None = None
+
+    def __init__(self, url: str, folder: Path, dvc_remote: str | None, plain_http: bool) -> None:
+        self._repository = ForeignRepository.open(url, folder / "git", plain_http=plain_http)
+        self.shown: str | None = self._repository.shown
+        self._folder = folder
+        self._remote = dvc_remote
+        self._plain_http = plain_http
+        self._lock = Lock()
+        self._fetched: dict[str, GitRepository] = {}
+        self.notes: list[str] = []
+
+    def find(self, ref: str, model: str | None) -> ModelVersion:
+        """See `Source`."""
+        registry = build_registry(self._repository.tags())
+        if not registry.models:
+            raise NotFound(f"{self.shown} has no versions", hint="modelver tag there, then: git push --follow-tags")
+        return resolve_among(registry, ref, model)
+
+    def git(self, version: ModelVersion) -> GitRepository:
+        """See `Source`."""
+        with self._lock:
+            if version.tag not in self._fetched:
+                self._fetched[version.tag] = self._repository.fetch(version.record)
+            return self._fetched[version.tag]
+
+    def remote(self, version: ModelVersion) -> DvcRemote:
+        """See `Source`."""
+        from modelver.adapters.dvc.foreign import foreign_config
+
+        data = self.git(version).files_at(version.record.commit, [_CONFIG]).get(_CONFIG)
+        top = self._repository.folder
+        base = top / ".dvc" if top is not None and (top / ".dvc").is_dir() else None
+        config = foreign_config(data, base, f"{version.tag}:{_CONFIG}")
+        if config.dropped:
+            self.notes.append(f"settings of that repository's DVC remotes left out: {', '.join(config.dropped)}")
+        return config.open(self._folder / "dvc", self._remote, plain_http=self._plain_http)
+
+
+def open_source(
+    repo: str | None, path: str | Path, *, folder: Path, dvc_remote: str | None, plain_http: bool
+) -> Source:
+    """The source that a request means.
+
+    Args:
+        repo: a URL or path as Git takes it; None for the repository around ``path``.
+        path: a folder.
+        folder: the consumer's cache, see `consumer_cache`.
+        dvc_remote: name of the DVC remote; None means the default one.
+        plain_http: let http go over the line unencrypted, beyond this machine.
+
+    Raises:
+        Refused: there is no repository around ``path``.
+        InvalidInput, NotFound, Refused: as `ForeignRepository.open`.
+    """
+    if repo is not None:
+        return ForeignSource(repo, folder, dvc_remote, plain_http)
+    try:
+        return LocalSource(Project.open(path), dvc_remote, plain_http)
+    except Refused as error:
+        if "is not in a Git repository" in error.message:
+            raise Refused(error.message, hint="say where the versions are: --repo URL") from None
+        raise
+
+
+def resolve_among(registry: Registry, text: str, model: str | None) -> ModelVersion:
+    """The version that a ref names in a registry; a model's bare name is its latest version.
+
+    Raises:
+        InvalidInput: the ref is malformed, or does not say which model it means.
+        NotFound: nothing is called so; the hint lists the near ones.
+        Refused: it names no version.
+    """
+    ref = parse_ref(text)
+    default = model or (next(iter(registry.models)) if len(registry.models) == 1 else None)
+    version = resolve_version(ref, registry, default)
+    if version is not None:
+        return version
+    short = text.removeprefix("refs/").removeprefix("tags/")
+    tags = {v.tag: v for v in registry.versions()}
+    if short in tags:
+        return tags[short]
+    if text in registry.models:
+        return resolve_among(registry, f"{text}@latest", None)
+    if ref.kind == "version":
+        raise NotFound(f"no version matches {shown(text)}", hint=near(text, list(tags)))
+    raise NotFound(f"{shown(text)} is no version and no model there", hint=near(text, [*registry.models, *tags]))
+
+
+def refuse_yanked(version: ModelVersion, allowed: bool) -> None:
+    """Raise Refused for a version that was withdrawn, unless that is allowed."""
+    if version.yanked and not allowed:
+        raise Refused(
+            f"{version.tag} was yanked: whoever published it withdrew it",
+            hint=f"modelver get {version.model}@latest   (or --allow-yanked)",
+        )
+
+
+def consumer_cache() -> Path:
+    """The user's cache folder for versions of all repositories: ``$XDG_CACHE_HOME/modelver``, or below ``~/.cache``.
+
+    Source: https://specifications.freedesktop.org/basedir-spec/latest/ (a relative value counts as none).
+
+    Raises:
+        Refused: the user has no home folder.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(named).is_absolute():
+        return Path(named) / "modelver"
+    try:
+        return Path.home() / ".cache" / "modelver"
+    except RuntimeError:
+        raise Refused("there is no home folder to keep a cache in", hint="export XDG_CACHE_HOME=DIR") from None
+
+
+__all__ = ["ForeignSource", "LocalSource", "Source", "consumer_cache", "open_source", "refuse_yanked", "resolve_among"]

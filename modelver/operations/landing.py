@@ -1,0 +1,205 @@
+"""Putting a folder or a file in its place by one rename, after everything in it is whole."""
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from modelver.disk.files import fsync_folder
+from modelver.errors import ExternalFailure, Refused
+
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+_ASIDE = ".get-old"
+
+
+class Landing:
+    """A temporary folder beside a destination, and the rename that makes it the destination.
+
+    Use in ``with``; on leaving, what did not land is gone. What a killed one left is removed by the next for the same
+    destination.
+
+    Args:
+        target: where it shall land; its name is the destination's own, so a link there is not followed.
+        force: replace what is there.
+        single: a file lands, not a folder.
+
+    Raises:
+        Refused: something is there, or nothing may be put there.
+        ExternalFailure: the disk failed.
+    """
+
+    def __init__(self, target: Path, *, force: bool, single: bool) -> None:
+        self.target = Path(os.path.abspath(target))  # noqa: PTH100  (must not resolve links)
+        self._force = force
+        self._single = single
+        self._made: list[Path] = []
+        self._folder: Path | None = None
+        self._descriptor = -1
+        refuse_place(self.target, force=force, single=single)
+
+    @property
+    def folder(self) -> Path:
+        """The temporary folder; nobody else may look into it."""
+        assert self._folder is not None
+        return self._folder
+
+    def __enter__(self) -> "Landing":
+        parent, name = self.target.parent, self.target.name[:100]
+        try:
+            self._make(parent)
+            self._sweep(parent, name)
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{name}.get-", suffix=".tmp", dir=parent))
+            self._descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._leave()
+            raise _failed(parent, error) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def land(self, content: Path) -> None:
+        """Rename ``content``, which lies in the temporary folder, to the destination.
+
+        Raises:
+            Refused: something has come to lie there meanwhile.
+            ExternalFailure: the disk failed; the destination is as it was.
+        """
+        refuse_place(self.target, force=self._force, single=self._single)
+        try:
+            if not self._single:
+                content.chmod(0o777 & ~umask())
+            if not self._single and self.target.is_dir() and any(self.target.iterdir()):
+                _exchange(content, self.target)  # the old content is now in the temporary folder, and goes with it
+            else:
+                os.rename(content, self.target)  # noqa: PTH104  (an empty folder is replaced, a full one is not)
+            fsync_folder(self.target.parent)
+        except OSError as error:
+            raise _failed(self.target, error) from None
+        self._made.clear()
+
+    def _make(self, parent: Path) -> None:
+        missing = []
+        while not parent.exists():
+            missing.append(parent)
+            parent = parent.parent
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            self._made.append(folder)
+
+    def _leave(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        for folder in reversed(self._made):
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+
+    @staticmethod
+    def _sweep(parent: Path, name: str) -> None:
+        """Remove temporary folders whose makers are dead: a living one holds a lock on its own."""
+        aside = parent / f".{name}{_ASIDE}"
+        if aside.is_dir() and not aside.is_symlink():  # see `_exchange`
+            if os.path.lexists(parent / name):
+                shutil.rmtree(aside, ignore_errors=True)
+            else:
+                aside.rename(parent / name)
+        for entry in os.scandir(parent):
+            if not (entry.name.startswith(f".{name}.get-") and entry.name.endswith(".tmp")):
+                continue
+            try:
+                descriptor = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                if os.fstat(descriptor).st_uid == os.geteuid():
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(entry.path, ignore_errors=True)
+            except OSError:
+                continue
+            finally:
+                os.close(descriptor)
+
+
+def refuse_place(target: Path, *, force: bool, single: bool) -> None:
+    """Raise Refused where nothing may land: see `Landing`."""
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise Refused(f"{target}: {error.strerror}", hint="choose another place with -o") from None
+    if Path(os.path.realpath(Path.cwd())).is_relative_to(os.path.realpath(target)):
+        raise Refused(f"{target} is the folder that this runs in, or one around it", hint="name a new folder: -o NAME")
+    if mode is None:
+        return
+    if stat.S_ISLNK(mode):
+        raise Refused(
+            f"{target} is a symbolic link; nothing is written through it", hint="choose another place with -o"
+        )
+    if single:
+        if stat.S_ISDIR(mode):
+            raise Refused(f"{target} is a folder, and one file is to be written", hint=f"-o {target}/NAME")
+        if not stat.S_ISREG(mode):
+            raise Refused(f"{target} is no regular file", hint="choose another place with -o")
+        if not force:
+            raise Refused(f"{target} exists", hint="--force replaces it; or choose another place with -o")
+        return
+    if not stat.S_ISDIR(mode):
+        raise Refused(f"{target} is a file, and a folder is to be written", hint="choose another place with -o")
+    if not any(target.iterdir()):
+        return
+    if not force:
+        raise Refused(f"{target} exists and is not empty", hint="--force replaces it whole; or choose another with -o")
+    if target.is_mount() or any((target / name).exists() for name in (".git", ".dvc", ".hg", ".svn")):
+        raise Refused(
+            f"{target} is a repository or a mounted disk, and would be replaced whole", hint="-o another place"
+        )
+
+
+def umask() -> int:
+    """The process's umask, read without changing it where the system shows it (other threads make files too)."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    except OSError:
+        pass
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _exchange(content: Path, target: Path) -> None:
+    """Swap two folders in one step; where the file system can't, in two, the first of which is undone on failure."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    swap = getattr(libc, "renameat2", None)
+    if swap is not None:
+        if swap(_AT_FDCWD, os.fsencode(content), _AT_FDCWD, os.fsencode(target), _RENAME_EXCHANGE) == 0:
+            return
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise OSError(code, os.strerror(code), str(target))
+    aside = target.with_name(f".{target.name[:100]}{_ASIDE}")
+    target.rename(aside)
+    try:
+        content.rename(target)
+    except BaseException:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _failed(place: Path, error: OSError) -> ExternalFailure:
+    hint = "free some space, then run the command again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return ExternalFailure(f"{error.filename or place}: {error.strerror or error}", hint=hint)
