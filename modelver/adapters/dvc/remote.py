@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from modelver.adapters.dvc.stores import CloudStore, FolderStore, Store, storage_errors
+from modelver.adapters.dvc.cloud import CloudStore
+from modelver.adapters.dvc.explain import storage_errors
+from modelver.adapters.dvc.s3 import S3Store
+from modelver.adapters.dvc.secrets import secret_values, without_secrets
+from modelver.adapters.dvc.stores import FolderStore, Store
 from modelver.disk import Digest
-from modelver.errors import InvalidInput, Refused
+from modelver.errors import ExternalFailure, InvalidInput, Refused
 
 _OBJECT = re.compile(r"([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)\Z")
 
@@ -49,10 +53,11 @@ class DvcRemote:
         url: where it is, without credentials.
     """
 
-    def __init__(self, name: str, url: str, store: Store) -> None:
+    def __init__(self, name: str, store: Store, secrets: frozenset[str] = frozenset()) -> None:
         self.name = name
-        self.url = url
         self._store = store
+        self._secrets = secrets
+        self.url = without_secrets(_without_credentials(store.url), secrets)
 
     @classmethod
     def open(cls, root: Path, name: str | None = None, *, plain_http: bool = False) -> "DvcRemote":
@@ -68,38 +73,29 @@ class DvcRemote:
             InvalidInput: DVC's configuration is broken.
             ExternalFailure: what DVC needs for this kind of storage is not installed.
         """
-        from dvc.config import Config, ConfigError, RemoteNotFoundError
-        from dvc.fs import get_cloud_fs
-
-        try:
-            config = Config(dvc_dir=str(root / ".dvc"))
-        except ConfigError as error:
-            raise InvalidInput(f"DVC's configuration can't be read: {error}") from None
-        chosen = name or config["core"].get("remote")
-        if not chosen:
-            known = sorted(config["remote"])
-            hint = f"dvc remote default {known[0]}" if known else "dvc remote add --default storage URL"
-            raise Refused("no DVC remote is configured, so nobody else can get the weights", hint=hint)
-        try:
-            kind, settings, path = get_cloud_fs(config, name=chosen)
-        except RemoteNotFoundError:
-            hint = "one of " + ", ".join(sorted(config["remote"])) if config["remote"] else "dvc remote add"
-            raise Refused(f"there is no DVC remote {chosen!r}", hint=hint) from None
-        except ConfigError as error:
-            raise InvalidInput(f"DVC remote {chosen}: {error}") from None
+        chosen, kind, settings, path = _configured(root, name)
+        secrets = frozenset(secret_values(settings))
         if settings.get("worktree") or settings.get("version_aware"):
             raise Refused(
                 f"DVC remote {chosen} keeps files by path, and versions need one that keeps them by content",
                 hint=f"dvc remote modify {chosen} worktree false && dvc remote modify {chosen} version_aware false",
             )
         if kind.protocol == "local":
-            return cls(chosen, str(path), FolderStore(Path(path)))
-        endpoint = settings.get("endpointurl")
-        _refuse_plain_http(chosen, endpoint or settings.get("url") or "", plain_http)
-        with storage_errors(f"DVC remote {chosen}"):
-            store = CloudStore(kind, dict(settings), path)
-        url = f"{kind.protocol}://{path}" + (f" at {_without_credentials(endpoint)}" if endpoint else "")
-        return cls(chosen, url, store)
+            return cls(chosen, FolderStore(Path(path)))
+        _refuse_plain_http(chosen, _address(kind, settings, path), plain_http)
+        store: Store
+        with storage_errors(f"DVC remote {chosen}", secrets):
+            try:
+                if kind.protocol == "s3":
+                    store = S3Store(kind, settings, path)
+                    # the address may come from a variable or AWS's own configuration
+                    _refuse_plain_http(chosen, store.endpoint, plain_http)
+                else:
+                    store = CloudStore(kind, settings, path)
+            except ValueError as error:
+                hint = f"dvc remote modify {chosen} endpointurl URL"
+                raise InvalidInput(without_secrets(str(error), secrets), hint=hint) from None
+        return cls(chosen, store, secrets)
 
     @property
     def identity(self) -> str:
@@ -112,7 +108,7 @@ class DvcRemote:
         Raises:
             ExternalFailure: it can't: no network, wrong endpoint, wrong bucket, wrong secret; the message says which.
         """
-        with storage_errors(f"DVC remote {self.name} ({self.url})"):
+        with storage_errors(f"DVC remote {self.name} ({self.url})", self._secrets):
             self._store.probe()
 
     def stat(self, md5: str) -> Stored | None:
@@ -166,18 +162,63 @@ class DvcRemote:
 
     def objects(self) -> Iterator[Stored]:
         """Everything that is stored in DVC's layout, in no order."""
-        with storage_errors(f"DVC remote {self.name} ({self.url})"):
+        with storage_errors(f"DVC remote {self.name} ({self.url})", self._secrets):
             for path, size, stamp, modified in self._store.list("files/md5"):
                 match = _OBJECT.search(path)
                 if match:
                     yield Stored(match.group(1) + match.group(2), size, stamp, modified)
 
     def _errors(self, md5: str) -> Any:
-        return storage_errors(f"DVC remote {self.name} ({self.url}), object {md5}")
+        return storage_errors(f"DVC remote {self.name} ({self.url}), object {md5}", self._secrets)
 
 
 def _path(md5: str) -> str:
     return f"files/md5/{md5[:2]}/{md5[2:]}"
+
+
+def _configured(root: Path, name: str | None) -> tuple[str, Any, dict[str, Any], str]:
+    """Name, file system class, settings and path of a remote, as DVC's configuration has them."""
+    from dvc.config import Config, ConfigError, RemoteNotFoundError
+    from dvc.fs import get_cloud_fs
+
+    try:
+        config = Config(dvc_dir=str(root / ".dvc"))
+    except ConfigError as error:
+        raise InvalidInput(f"DVC's configuration can't be read: {without_secrets(str(error))}") from None
+    chosen = name or config["core"].get("remote")
+    if not chosen:
+        known = sorted(config["remote"])
+        hint = f"dvc remote default {known[0]}" if known else "dvc remote add --default storage URL"
+        raise Refused("no DVC remote is configured, so nobody else can get the weights", hint=hint)
+    try:
+        kind, settings, path = get_cloud_fs(config, name=chosen)
+    except RemoteNotFoundError:
+        hint = "one of " + ", ".join(sorted(config["remote"])) if config["remote"] else "dvc remote add"
+        raise Refused(f"there is no DVC remote {chosen!r}", hint=hint) from None
+    except ConfigError as error:
+        raise InvalidInput(f"DVC remote {chosen}: {without_secrets(str(error))}") from None
+    except ImportError as error:
+        package = re.search(r"dvc-\w+", str(error))
+        hint = f"pip install {package.group()}" if package else ""
+        raise ExternalFailure(f"DVC remote {chosen}: {error}", hint=hint) from None
+    return chosen, kind, dict(settings), str(path)
+
+
+def _address(kind: Any, settings: dict[str, Any], path: str) -> str:
+    """The URL that would be spoken to, as far as DVC's configuration tells."""
+    endpoint = settings.get("endpointurl") or settings.get("oss_endpoint")
+    if endpoint:
+        return str(endpoint)
+    if kind.protocol == "s3":
+        return "https://" if settings.get("use_ssl", True) else "http://s3.amazonaws.com"
+    scheme = _UNENCRYPTED.get(kind.protocol, "https")
+    if settings.get("use_https"):  # of webhdfs
+        scheme = "https"
+    return f"{scheme}://{settings.get('host') or urlsplit(path).hostname or ''}"
+
+
+_UNENCRYPTED = {"http": "http", "webdav": "http", "webhdfs": "http", "hdfs": "http"}
+"""DVC's protocols that go over the line as they are."""
 
 
 def _refuse_plain_http(name: str, url: str, allowed: bool) -> None:

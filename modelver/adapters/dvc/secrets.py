@@ -2,16 +2,39 @@
 
 import os
 import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
-_NAMED = re.compile(r"(?i)(password|secret|token|access_?key(?:_?id)?|signature|credential)(\s*[=:]\s*)[^\s&,;\"']+")
+_HIDDEN = "***"
+_NAME = r"pass(?:word|wd|phrase)?|secret|token|(?:access|account|api)_?key(?:_?id)?|signature|credentials?|sas"
+_NAMED = re.compile(rf"(?i)({_NAME})([\"']?\s*[=:]\s*[\"']?)[^\s&,;\"']+")
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}")
 _IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
-_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID")
+_SECRET_NAME = re.compile(
+    r"(?i)pass(word|wd|phrase)|secret|token|(access|account|api|customer)_?key|credential|sas_|connection_string"
+)
+_SHORTEST = 4
+"""A shorter value is no secret, and would blot out words."""
 
 
-def without_secrets(text: str) -> str:
-    """A message of a library's without the credentials that it may repeat."""
-    for name in _VARIABLES:
-        value = os.environ.get(name)
-        if value and len(value) >= 4:
-            text = text.replace(value, "***")
-    return _NAMED.sub(r"\1\2***", _IN_URL.sub(r"\1", text))
+def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
+    """A message of a library's without the credentials that it may repeat.
+
+    Taken out: the values given, those of environment variables whose names speak of secrets, what follows such a name
+    in the text, and the user part of URLs.
+    """
+    values = {*secrets, *secret_values(os.environ)}
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= _SHORTEST:
+            text = text.replace(value, _HIDDEN).replace(quote(value, safe=""), _HIDDEN)
+    text = _BEARER.sub(rf"\1 {_HIDDEN}", _IN_URL.sub(r"\1", text))
+    return _NAMED.sub(rf"\1\2{_HIDDEN}", text)
+
+
+def secret_values(settings: Mapping[str, object]) -> set[str]:
+    """The values of settings or variables whose names speak of secrets, but for paths of files."""
+    return {
+        str(value)
+        for name, value in settings.items()
+        if _SECRET_NAME.search(name) and isinstance(value, str) and not value.startswith(("/", "~", "./"))
+    }

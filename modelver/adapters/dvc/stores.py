@@ -1,26 +1,31 @@
-"""The two kinds of storage behind a DVC remote: a folder, and whatever fsspec reaches (S3, SSH, …)."""
+"""The storage behind a DVC remote: what all kinds have in common, and a folder."""
 
+import errno
 import os
 import secrets
-import sys
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from modelver.adapters.dvc.explain import explain
-from modelver.disk import copy_file, open_regular, remove_file
-from modelver.errors import ExternalFailure, NotFound
+from modelver.disk import open_regular, remove_file
+from modelver.disk.files import fsync_folder
 
 Tick = Callable[[int], None]
 Stat = tuple[int, str, float | None]
 """Size in bytes, stamp, time of the last write."""
 
-_PIECE = 4 << 20
+PIECE = 4 << 20
+"""Bytes that are read or copied at once."""
 
 
 class Store(Protocol):
     """Files by path below one root."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        ...
 
     def probe(self) -> None:
         """Fail if the storage can't be reached."""
@@ -31,7 +36,7 @@ class Store(Protocol):
         ...
 
     def read(self, path: str, offset: int) -> Iterator[bytes]:
-        """Bytes from an offset on."""
+        """All bytes from an offset on, or an error: never fewer."""
         ...
 
     def write(self, path: str, source: Path, tick: Tick) -> None:
@@ -47,11 +52,40 @@ class Store(Protocol):
         ...
 
 
+def ended_early(have: int, size: int) -> OSError:
+    """The error for an object that gave fewer bytes than it has, or more."""
+    return OSError(errno.EIO, f"it gave {have} bytes, and it has {size}")
+
+
+def telling(tick: Tick) -> Any:
+    """An fsspec callback that passes on how many bytes went over the line."""
+    from fsspec.callbacks import Callback
+
+    class Ticker(Callback):  # type: ignore[misc]
+        """Some file systems tell how many bytes came since they last told, others how many in all."""
+
+        told = 0
+
+        def relative_update(self, inc: int = 1) -> None:
+            self.absolute_update(self.told + inc)
+
+        def absolute_update(self, value: int) -> None:
+            step, self.told = value - self.told, value
+            tick(step)
+
+    return Ticker()
+
+
 class FolderStore:
     """A folder of this machine, or one that it mounts."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    @property
+    def url(self) -> str:
+        """See `Store`."""
+        return str(self._root)
 
     def probe(self) -> None:
         """A folder that is missing is made by the first write, as DVC does; one that can't be made is told now."""
@@ -59,9 +93,11 @@ class FolderStore:
         while not place.exists() and place != place.parent:
             place = place.parent
         if not place.is_dir():
-            raise NotADirectoryError(20, "is no folder", str(place))
+            raise NotADirectoryError(errno.ENOTDIR, f"{place} is no folder")
         if not os.access(place, os.R_OK | os.X_OK):
-            raise PermissionError(13, "may not be read", str(place))
+            raise PermissionError(errno.EACCES, f"{place} may not be read")
+        if place != self._root and not os.access(place, os.W_OK):
+            raise FileNotFoundError(errno.ENOENT, f"{self._root} does not exist, and can't be made")
 
     def stat(self, path: str) -> Stat | None:
         """See `Store`."""
@@ -69,26 +105,41 @@ class FolderStore:
             found = (self._root / path).stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
         return found.st_size, f"{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}", found.st_mtime
 
     def read(self, path: str, offset: int) -> Iterator[bytes]:
         """See `Store`."""
         with open_regular(self._root / path) as descriptor:
-            while piece := os.pread(descriptor, _PIECE, offset):
+            size = os.fstat(descriptor).st_size
+            if offset > size:
+                raise ended_early(offset, size)
+            while piece := os.pread(descriptor, PIECE, offset):
                 offset += len(piece)
                 yield piece
+            if offset != size:
+                raise ended_early(offset, size)
 
     def write(self, path: str, source: Path, tick: Tick) -> None:
-        """See `Store`."""
+        """Written under a name that is no object's, flushed to the disk, then renamed."""
         place = self._root / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        copy_file(source, place, mode=0o444)
-        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        temporary = place.parent / temporary_name(place.name)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        tick(source.stat().st_size)
+            with open_regular(source) as reading:
+                writing = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+                try:
+                    _copy(reading, writing, tick)
+                    os.fchmod(writing, 0o444)
+                    os.fsync(writing)
+                finally:
+                    os.close(writing)
+            temporary.replace(place)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_folder(place.parent)
 
     def delete(self, path: str) -> None:
         """See `Store`."""
@@ -96,7 +147,13 @@ class FolderStore:
 
     def list(self, path: str) -> Iterator[tuple[str, int, str, float | None]]:
         """See `Store`."""
-        for place, _, names in os.walk(self._root / path):
+
+        def fail(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):
+                raise error
+
+        # without onerror a folder that may not be read would look like an empty one
+        for place, _, names in os.walk(self._root / path, onerror=fail):
             for name in names:
                 relative = (Path(place) / name).relative_to(self._root).as_posix()
                 found = self.stat(relative)
@@ -104,124 +161,24 @@ class FolderStore:
                     yield relative, *found
 
 
-class CloudStore:
-    """What DVC's file systems reach: S3, SSH, Azure, …
-
-    Args:
-        kind: the file system's class, of ``dvc_objects.fs``.
-        settings: of the remote, as DVC's configuration holds them.
-        root: path of the remote on that file system.
-    """
-
-    def __init__(self, kind: Any, settings: dict[str, Any], root: str) -> None:
-        if kind.protocol == "s3":
-            # botocore waits for a minute and tries five times; a wrong address should be told sooner
-            settings.setdefault("connect_timeout", 10)
-            settings.setdefault("read_timeout", 60)
-        self._system = kind(**settings)
-        self._root = root.rstrip("/")
-        self._whole_writes = kind.protocol in ("s3", "gs", "azure", "abfs", "oss", "webhdfs")
-
-    @property
-    def _fs(self) -> Any:
-        return self._system.fs
-
-    def probe(self) -> None:
-        """A missing folder within a bucket is nothing; a missing bucket fails."""
-        self._fs.invalidate_cache()
-        try:
-            self._fs.ls(self._root, detail=False)
-        except FileNotFoundError:
-            top = self._root.strip("/").split("/")[0]
-            if self._whole_writes and not self._fs.exists(top):
-                raise
-
-    def stat(self, path: str) -> Stat | None:
-        """See `Store`."""
-        self._fs.invalidate_cache()
-        try:
-            return _stat(self._fs.info(f"{self._root}/{path}"))
-        except FileNotFoundError:
-            return None
-
-    def read(self, path: str, offset: int) -> Iterator[bytes]:
-        """See `Store`."""
-        with self._fs.open(f"{self._root}/{path}", "rb", block_size=_PIECE, cache_type="readahead") as file:
-            if offset:
-                file.seek(offset)
-            while piece := file.read(_PIECE):
-                yield piece
-
-    def write(self, path: str, source: Path, tick: Tick) -> None:
-        """See `Store`."""
-        from fsspec.callbacks import Callback  # type: ignore[import-untyped]
-
-        class Ticker(Callback):  # type: ignore[misc]
-            def relative_update(self, inc: int = 1) -> None:
-                tick(inc)
-
-        place = f"{self._root}/{path}"
-        self._system.makedirs(self._system.parent(place), exist_ok=True)
-        if self._whole_writes:
-            self._fs.put_file(str(source), place, callback=Ticker())
-            return
-        # a line that breaks would leave half a file under the object's name
-        temporary = f"{place}.{secrets.token_hex(4)}.tmp"
-        try:
-            self._fs.put_file(str(source), temporary, callback=Ticker())
-            self._system.mv(temporary, place)
-        except BaseException:
-            self.delete(temporary.removeprefix(f"{self._root}/"))
-            raise
-
-    def delete(self, path: str) -> None:
-        """See `Store`."""
-        try:
-            self._fs.rm_file(f"{self._root}/{path}")
-        except FileNotFoundError:
-            return
-
-    def list(self, path: str) -> Iterator[tuple[str, int, str, float | None]]:
-        """See `Store`."""
-        self._fs.invalidate_cache()
-        try:
-            found = self._fs.find(f"{self._root}/{path}", detail=True)
-        except FileNotFoundError:
-            return
-        for name, entry in found.items():
-            yield (name, *_stat(entry))
+def temporary_name(name: str) -> str:
+    """A name beside an object's that is no object's; DVC itself ends such names in ``.tmp``."""
+    return f".{name}.{secrets.token_hex(6)}.tmp"
 
 
-def _stat(entry: dict[str, Any]) -> Stat:
-    mark = entry.get("ETag") or entry.get("etag") or entry.get("md5") or entry.get("mtime") or entry.get("LastModified")
-    time: Any = entry.get("LastModified") or entry.get("last_modified") or entry.get("mtime")
-    seconds = time.timestamp() if hasattr(time, "timestamp") else time if isinstance(time, int | float) else None
-    return int(entry.get("size") or 0), str(mark or ""), seconds
-
-
-@contextmanager
-def storage_errors(what: str) -> Iterator[None]:
-    """Turn whatever a storage's libraries raise into ExternalFailure, with the cause in words and no secret in it."""
+def _copy(reading: int, writing: int, tick: Tick) -> None:
+    """Copy within the kernel, or the file system, where they can."""
+    offset = 0
     try:
-        yield
-    except _known_errors() as error:
-        message, hint = explain(error)
-        raise ExternalFailure(f"{what}: {message}", hint=hint) from None
-    except NotFound:
-        raise ExternalFailure(f"{what}: it is not there") from None
-
-
-def _known_errors() -> tuple[type[BaseException], ...]:
-    """Errors of the libraries that are loaded: whichever storage is not in use has none."""
-    names = {
-        "botocore.exceptions": ("BotoCoreError", "ClientError"),
-        "dvc.exceptions": ("DvcException",),
-        "dvc_objects.fs.errors": ("AuthError", "ConfigError", "RemoteMissingDepsError"),
-        "aiohttp.client_exceptions": ("ClientError",),
-        "asyncssh.misc": ("Error",),
-    }
-    found: list[type[BaseException]] = [OSError]
-    for module, classes in names.items():
-        if module in sys.modules:
-            found += [getattr(sys.modules[module], name) for name in classes]
-    return tuple(found)
+        while count := os.copy_file_range(reading, writing, PIECE * 8, offset):
+            offset += count
+            tick(count)
+    except OSError as error:
+        if offset or error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    # also where a file system says that there is nothing to copy, as some of the kernel's own do
+    while piece := memoryview(os.pread(reading, PIECE, offset)):
+        offset += len(piece)
+        tick(len(piece))
+        while piece:
+            piece = piece[os.write(writing, piece) :]
