@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 class _Bar:
     """A bar of bytes on a terminal's standard error, imported only where the work takes longer than half a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
         from time import monotonic
 
+        self._what = what
         self._clock = monotonic
         self._start = monotonic()
         self._done = 0
@@ -30,7 +31,7 @@ class _Bar:
             from tqdm import tqdm
 
             plain = bool(os.environ.get("NO_COLOR"))
-            self._bar = tqdm(desc="restoring", unit="B", unit_scale=True, unit_divisor=1024, leave=False, ascii=plain)
+            self._bar = tqdm(desc=self._what, unit="B", unit_scale=True, unit_divisor=1024, leave=False, ascii=plain)
         if self._bar is not None:
             self._bar.update(self._done)
             self._done = 0
@@ -48,11 +49,12 @@ def run(arguments: list[str]) -> int:
     from modelver.errors import ModelverError
     from modelver.operations.hooks import run_hook
 
-    bar = _Bar()
+    name = arguments[0] if arguments else ""
+    bar = _Bar("reading back" if name == "pre-push" else "restoring")
     try:
         try:
             git = GitRepository.find(Path.cwd())
-            result = run_hook(git, arguments[0] if arguments else "", arguments[1:], progress=bar)
+            result = run_hook(git, name, arguments[1:], stdin=_stdin, progress=bar)
         finally:
             bar.close()
     except ModelverError as error:
@@ -73,10 +75,17 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and told
     except KeyboardInterrupt:
         import os
+        import sys
 
-        os.write(2, b"error: interrupted\nhint: modelver restore\n")
+        os.write(2, b"error: interrupted\n" + (b"" if "pre-push" in sys.argv[1:2] else b"hint: modelver restore\n"))
         os._exit(130)  # at once: what was imported by half might complain at its end
     sys.exit(status)
+
+
+def _stdin() -> bytes:
+    import sys
+
+    return sys.stdin.buffer.read()
 
 
 def _tell(level: str, message: str, hint: str) -> None:

@@ -1,5 +1,6 @@
 """``modelver hook``: what the Git hooks call, and how to put them in or take them out."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,11 @@ if TYPE_CHECKING:
     from modelver.adapters.git import GitRepository
     from modelver.operations.hooks import Action
 
-app = typer.Typer(help="The Git hooks that restore weights.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="The Git hooks that restore weights, and stop tags whose weights are not stored.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 def _git() -> "GitRepository":
@@ -49,8 +54,8 @@ def _run(name: str, args: list[str]) -> None:
     from modelver.operations import hooks
 
     git = _git()
-    with Progress("restoring") as progress:
-        result = hooks.run_hook(git, name, args, progress=progress)
+    with Progress("reading back" if name == "pre-push" else "restoring") as progress:
+        result = hooks.run_hook(git, name, args, stdin=sys.stdin.buffer.read, progress=progress)
     report(result.messages())
     raise typer.Exit(result.hook_status)
 
@@ -74,6 +79,12 @@ def post_merge(args: _Arguments = None) -> None:
 def post_rewrite(args: _Arguments = None) -> None:
     """What the hook after a rebase calls."""
     _run("post-rewrite", args or [])
+
+
+@app.command("pre-push", hidden=True)
+def pre_push(args: _Arguments = None) -> None:
+    """What the hook before a push calls."""
+    _run("pre-push", args or [])
 
 
 def _tell(actions: "list[Action]") -> None:

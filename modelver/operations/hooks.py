@@ -13,18 +13,21 @@ import re
 import shlex
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol
 
 from modelver.adapters.git import GitRepository
 from modelver.disk import remove_file, write_atomic
 from modelver.errors import ExternalFailure, InvalidInput
 from modelver.operations.restore import Progress, Result, restore, restore_paths
 
-HOOKS = ("post-checkout", "post-merge", "post-rewrite")
-"""Hooks that restore weights: after checkout, switch, worktree add; after merge and pull; after rebase."""
+HOOKS = ("post-checkout", "post-merge", "post-rewrite", "pre-push")
+"""Hooks that restore weights: after checkout, switch, worktree add; after merge and pull; after rebase. And one that
+stops version tags whose weights are not stored."""
 
 _BEGIN, _END = b"# >>> modelver >>>\n", b"# <<< modelver <<<\n"
 _BLOCK = re.compile(re.escape(_BEGIN) + rb".*?" + re.escape(_END), re.DOTALL)
@@ -80,17 +83,35 @@ def status(git: GitRepository) -> list[Action]:
     return actions
 
 
-def run_hook(git: GitRepository, name: str, args: Sequence[str], *, progress: Progress | None = None) -> Result:
+class Outcome(Protocol):
+    """What a hook has done."""
+
+    @property
+    def hook_status(self) -> int:
+        """The hook's exit status."""
+        ...
+
+    def messages(self) -> list[tuple[str, str, str]]:
+        """Level, message and hint, for the user."""
+        ...
+
+
+def run_hook(
+    git: GitRepository,
+    name: str,
+    args: Sequence[str],
+    *,
+    stdin: Callable[[], bytes] = bytes,
+    progress: Progress | None = None,
+) -> Outcome:
     """Do a hook's work.
 
     Args:
         git: the repository, at the working tree where the hook runs.
         name: one of `HOOKS`.
         args: as Git gave them to the hook.
-        progress: as `restore`.
-
-    Returns:
-        What was restored; its ``hook_status`` is the hook's exit status, its ``messages`` are for the user.
+        stdin: reads what Git gives ``pre-push`` on standard input.
+        progress: told of the bytes that were restored or read back.
 
     Raises:
         InvalidInput: no such hook, or not its arguments.
@@ -106,6 +127,12 @@ def run_hook(git: GitRepository, name: str, args: Sequence[str], *, progress: Pr
         return restore(git, "ORIG_HEAD", head, progress=progress) if head and args[:1] == ["0"] else Result()
     if name == "post-rewrite":
         return restore_paths(git, progress=progress) if args[:1] == ["rebase"] else Result()
+    if name == "pre-push":
+        if len(args) != 2:
+            raise InvalidInput("pre-push takes a remote and its URL", hint="git push --dry-run")
+        from modelver.operations.prepush import pre_push
+
+        return pre_push(git, stdin(), bars=lambda _what, _total: nullcontext(progress or (lambda _: None)))
     raise InvalidInput(f"{name!r} is no hook of modelver's", hint=f"one of: {', '.join(HOOKS)}")
 
 
@@ -140,7 +167,8 @@ class _HooksFolder:
         # a tracked script must not name a path of this machine: it finds modelver on PATH
         python = "/dev/null" if self.tracked else shlex.quote(sys.executable)
         module = "/dev/null" if self.tracked else shlex.quote(str(files("modelver") / "cli" / "githook.py"))
-        text = _template("block.sh").replace("@NAME@", name).replace("@PYTHON@", python).replace("@MODULE@", module)
+        template = _template("pre-push.sh" if name == "pre-push" else "block.sh")
+        text = template.replace("@NAME@", name).replace("@PYTHON@", python).replace("@MODULE@", module)
         return text.encode()
 
 
@@ -215,7 +243,8 @@ def _chain(name: str, block: bytes) -> bytes:
 
 
 def _one_line(name: str) -> str:
-    return f'modelver hook {name} "$@" </dev/null'
+    # the last line of the hook, or the only one: it reads what Git says
+    return f'modelver hook {name} "$@" || exit 1' if name == "pre-push" else f'modelver hook {name} "$@" </dev/null'
 
 
 def _read(path: Path) -> bytes | None:

@@ -120,15 +120,15 @@ def test_rebase_ends_with_the_branchs_weights(repo):
 def test_install_is_idempotent_and_uninstall_leaves_nothing(bare_repo):
     before = _snapshot(_hooks(bare_repo))
     git = _git(bare_repo)
-    assert [a.state for a in hooks.status(git)] == ["absent"] * 3
-    assert [a.state for a in hooks.install(git)] == ["installed"] * 3
+    assert [a.state for a in hooks.status(git)] == ["absent"] * len(hooks.HOOKS)
+    assert [a.state for a in hooks.install(git)] == ["installed"] * len(hooks.HOOKS)
     installed = _snapshot(_hooks(bare_repo))
-    assert [a.state for a in hooks.install(git)] == ["current"] * 3
-    assert [a.state for a in hooks.status(git)] == ["current"] * 3
+    assert [a.state for a in hooks.install(git)] == ["current"] * len(hooks.HOOKS)
+    assert [a.state for a in hooks.status(git)] == ["current"] * len(hooks.HOOKS)
     assert _snapshot(_hooks(bare_repo)) == installed
-    assert [a.state for a in hooks.uninstall(git)] == ["removed"] * 3
+    assert [a.state for a in hooks.uninstall(git)] == ["removed"] * len(hooks.HOOKS)
     assert _snapshot(_hooks(bare_repo)) == before
-    assert [a.state for a in hooks.uninstall(git)] == ["absent"] * 3
+    assert [a.state for a in hooks.uninstall(git)] == ["absent"] * len(hooks.HOOKS)
 
 
 def test_an_old_block_is_brought_up_to_date_in_its_place(bare_repo):
@@ -274,7 +274,7 @@ def test_beside_pre_commit_in_any_order(bare_repo, order):
         else:
             action = "uninstall" if step == "-p" else "install"
             bare_repo.run("pre-commit", action, "-t", "post-checkout")
-    assert [a.state for a in hooks.status(_git(bare_repo))] == ["current"] * 3
+    assert [a.state for a in hooks.status(_git(bare_repo))] == ["current"] * len(hooks.HOOKS)
     for version, files in (("v1", V1), ("v2", V2)):
         bare_repo.git("checkout", "-q", version)
         assert bare_repo.holds("m/w") == files
@@ -322,16 +322,16 @@ def test_a_global_hooks_folder_is_not_written(bare_repo, tmp_path):
     shared.mkdir()
     bare_repo.git("config", "core.hooksPath", str(shared))
     actions = hooks.install(_git(bare_repo))
-    assert [a.state for a in actions] == ["manual"] * 3
+    assert [a.state for a in actions] == ["manual"] * len(hooks.HOOKS)
     assert 'modelver hook post-checkout "$@"' in actions[0].note
     assert list(shared.iterdir()) == []
-    assert [a.state for a in hooks.uninstall(_git(bare_repo))] == ["absent"] * 3
+    assert [a.state for a in hooks.uninstall(_git(bare_repo))] == ["absent"] * len(hooks.HOOKS)
 
 
 def test_linked_working_trees_share_the_hooks(repo, tmp_path):
     repo.git("worktree", "add", "-q", str(tmp_path / "linked"), "v1")
     linked = Repo(tmp_path / "linked", repo.env)
-    assert [a.state for a in hooks.status(_git(linked))] == ["current"] * 3
+    assert [a.state for a in hooks.status(_git(linked))] == ["current"] * len(hooks.HOOKS)
     zeros, v1 = "0" * 40, repo.git("rev-parse", "v1").stdout.strip()
     assert repo.calls() == [f"{CALL} post-checkout {zeros} {v1} 1"]
     assert linked.holds("m/w") == V1
@@ -349,7 +349,8 @@ def test_something_in_the_way_is_told(bare_repo):
 
 
 @pytest.mark.parametrize(
-    ("name", "args"), [("pre-push", []), ("post-checkout", ["a"]), ("post-checkout", ["--x", "y", "1"])]
+    ("name", "args"),
+    [("pre-push", []), ("pre-commit", []), ("post-checkout", ["a"]), ("post-checkout", ["--x", "y", "1"])],
 )
 def test_bad_calls_are_refused(repo, name, args):
     with pytest.raises(InvalidInput):
