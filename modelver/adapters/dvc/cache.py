@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from modelver.adapters.dvc.config import CacheSettings, cache_settings
@@ -168,6 +169,39 @@ class DvcCache:
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir"
         self.add_bytes(data, md5)
         return md5
+
+    def objects(self) -> Iterator[tuple[str, int, float]]:
+        """Every object in `folder`: MD5, size in bytes, seconds since the epoch when it came or was last touched.
+
+        That is the later of modification and change time: DVC moves users' files in with the modification times that
+        they had. What DVC 2 left one level up, and DVC's memory of past runs (``runs``), is not listed.
+        """
+        top = self.folder / "files" / "md5"
+        for place in sorted(top.iterdir()) if top.is_dir() else ():
+            if len(place.name) != 2 or place.is_symlink() or not place.is_dir():
+                continue
+            for file in sorted(place.iterdir()):
+                md5 = place.name + file.name
+                if not _is_md5(md5.removesuffix(".dir")):
+                    continue
+                try:
+                    found = file.stat()
+                except OSError:
+                    continue
+                if stat.S_ISREG(found.st_mode):
+                    yield md5, found.st_size, max(found.st_mtime, found.st_ctime)
+
+    def remove(self, md5: str) -> None:
+        """Remove an object from `folder`; it is no fault if it is gone.
+
+        Raises:
+            ExternalFailure: the disk failed, or the folder may not be written.
+        """
+        place = self._place(self.folder, md5)
+        try:
+            place.unlink(missing_ok=True)
+        except OSError as error:
+            raise ExternalFailure(f"{place}: {error.strerror or error}") from None
 
     def _folders(self) -> tuple[Path, ...]:
         return (self.folder, *self._settings.others)

@@ -1,0 +1,325 @@
+"""From where history may still be needed: refs, working trees, stashes, half-done operations, reflogs."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelver.adapters.git import GitRepository, run_git
+from modelver.adapters.git.process import git_status
+from modelver.core.retention import Commit
+from modelver.errors import ExternalFailure, Refused
+
+PRIVATE = "refs/modelver/gc"
+"""Where the refs of Git remotes are fetched to while gc looks, so that the user's own refs stay as they are."""
+
+_ID = re.compile(rb"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
+_ENTRY = re.compile(rb"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*?> (-?\d+) [+-]\d{4}(?:\t|\Z)")
+_TAG = re.compile(rf"refs/tags/|{PRIVATE}/[0-9a-f]+/[0-9]+/tags/")
+_LEFT_BEHIND = frozenset({"ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG", "BISECT_LOG"})
+_MAX_STATE_FILE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Worktree:
+    """One working tree of a repository.
+
+    Attributes:
+        root: its top; it may be gone.
+        git_dir: its own Git directory.
+    """
+
+    root: Path
+    git_dir: Path
+
+
+@dataclass(frozen=True)
+class Roots:
+    """What names commits, as of one look.
+
+    Attributes:
+        solid: object ids that refs and HEADs name; that one of them is missing means a broken repository.
+        loose: ids that reflogs and half-done operations name; Git may have thrown them away already.
+        tags: those of ``solid`` that only tags name.
+        lapsed: ids that only reflog entries older than the grace period name; nothing is kept for them.
+    """
+
+    solid: frozenset[str]
+    loose: frozenset[str]
+    tags: frozenset[str]
+    lapsed: frozenset[str]
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything that can be reached from the roots.
+
+    Attributes:
+        commits: id → parents and time; the state is still None.
+        trees: commit → its tree.
+        tips: commits that are named by a root.
+        lines: those of them whose past counts as a branch: all but tags.
+        bare_trees: trees that a tag names without a commit.
+    """
+
+    commits: dict[str, Commit]
+    trees: dict[str, str]
+    tips: frozenset[str]
+    lines: frozenset[str]
+    bare_trees: frozenset[str]
+
+
+def refuse_cut_history(git: GitRepository) -> None:
+    """Raise Refused where part of the history is not here, so that what it needs can't be known."""
+    if git.is_shallow():
+        raise Refused("this clone is shallow, so older versions are not known here", hint="git fetch --unshallow")
+    if (git.common_dir / "info" / "grafts").exists():
+        raise Refused("history is cut by info/grafts", hint="git replace --convert-graft-file")
+    if (git.config("extensions.refStorage") or "files") != "files":
+        raise Refused("the reflogs of this repository are in a format that modelver can't read (reftable)")
+    if git.text("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$", ok=(0, 1)):
+        listed = git.run("rev-list", "--all", "--reflog", "--objects", "--missing=print")
+        if listed.startswith(b"?") or b"\n?" in listed:
+            raise Refused(
+                "this is a partial clone that lacks objects, so what they need can't be known",
+                hint="work in a full clone, or: git fetch --refetch --no-filter",
+            )
+
+
+def worktrees(git: GitRepository) -> list[Worktree]:
+    """The main working tree and the linked ones.
+
+    Raises:
+        Refused: a locked one is not there, as on a disk that is not mounted: what lies in it can't be seen.
+    """
+    found = []
+    for block in os.fsdecode(git.run("worktree", "list", "--porcelain", "-z")).split("\0\0"):
+        lines = block.strip("\0").split("\0")
+        if not lines[0].startswith("worktree "):
+            continue
+        root = Path(lines[0].removeprefix("worktree "))
+        if not root.is_dir():
+            if any(line.split(" ")[0] == "locked" for line in lines):
+                raise Refused(
+                    f"the working tree {root} is locked and not there, so what it needs can't be seen",
+                    hint=f"bring it back, or: git worktree unlock {root} && git worktree prune",
+                )
+            continue
+        if "bare" not in lines:
+            place = git_status(root, ["rev-parse", "--path-format=absolute", "--git-dir"])
+            if place[0] == 0:
+                found.append(Worktree(root, Path(os.fsdecode(place[1]).rstrip("\n"))))
+    return found
+
+
+@contextmanager
+def fetched(git: GitRepository, *, fetch: bool = True) -> Iterator[list[str]]:
+    """Have the branches and tags of all Git remotes here, under `PRIVATE`, until the block ends; gives the remotes.
+
+    Raises:
+        ExternalFailure: a remote can't be reached.
+    """
+    place = f"{PRIVATE}/{secrets.token_hex(4)}"
+    remotes = git.text("remote").splitlines() if fetch else []
+    try:
+        for number, remote in enumerate(remotes):
+            refspecs = [f"+refs/{kind}/*:{place}/{number}/{kind}/*" for kind in ("heads", "tags")]
+            try:
+                git.run(
+                    "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags", "--refmap=",
+                    "--no-write-fetch-head", "--no-recurse-submodules", "--", remote, *refspecs,
+                )  # fmt: skip
+            except ExternalFailure as failure:
+                raise ExternalFailure(
+                    f"Git remote {remote} can't be asked what it still needs: {failure.message}",
+                    hint="nothing was removed; try again when it can be reached",
+                ) from None
+        yield remotes
+    finally:
+        drop_fetched(git, place)
+
+
+def drop_fetched(git: GitRepository, place: str = PRIVATE) -> None:
+    """Take the fetched refs away, also those that a killed gc left; whoever calls it holds gc's lock."""
+    names = git.text("for-each-ref", "--format=delete %(refname)", "--", f"{place}/")
+    if names:
+        git.run("update-ref", "--stdin", stdin=f"{names}\n".encode("utf-8", "surrogateescape"))
+
+
+def gather(git: GitRepository, trees: Iterable[Worktree], cutoff: float) -> Roots:
+    """All roots of a repository.
+
+    Args:
+        git: the repository.
+        trees: its working trees.
+        cutoff: seconds since the epoch; a reflog entry from then on is a root.
+
+    Raises:
+        ExternalFailure: Git failed, or a reflog can't be read.
+    """
+    git_dirs = {git.common_dir, *(tree.git_dir for tree in trees), *_linked_dirs(git.common_dir)}
+    tags: set[str] = set()
+    others: set[str] = set()
+    for git_dir in sorted(git_dirs):
+        listed = run_git(git.root, [f"--git-dir={git_dir}", "for-each-ref", "--format=%(objectname) %(refname)"])
+        for line in listed.decode("ascii", "replace").splitlines():
+            name, _, ref = line.partition(" ")
+            (tags if _TAG.match(ref) else others).add(name)
+    loose: set[str] = set()
+    lapsed: set[str] = set()
+    for git_dir in sorted(git_dirs):
+        young, old = _half_done(git_dir, cutoff)
+        loose |= young
+        lapsed |= old
+        for log in _files(git_dir / "logs"):
+            young, old = _reflog(log, cutoff, everything=_is_stash(log.relative_to(git_dir / "logs").as_posix()))
+            loose |= young
+            lapsed |= old
+    solid = tags | others
+    return Roots(
+        frozenset(solid), frozenset(loose - solid), frozenset(tags - others), frozenset(lapsed - loose - solid)
+    )
+
+
+def history(git: GitRepository, roots: Roots) -> History:
+    """Everything that can be reached from the roots, with and without ``refs/replace``.
+
+    Raises:
+        ExternalFailure: an object that a ref needs is missing.
+    """
+    kinds = _peeled(git, sorted(roots.solid | roots.loose))
+    broken = [name for name in roots.solid if name not in kinds]
+    if broken:
+        raise ExternalFailure(f"Git object {broken[0]} is named by a ref, and missing", hint="git fsck")
+    commits: dict[str, Commit] = {}
+    trees: dict[str, str] = {}
+    solid = {kinds[name][0] for name in roots.solid if kinds[name][1] == "commit"}
+    loose = {kinds[name][0] for name in roots.loose if kinds.get(name, ("", ""))[1] == "commit"}
+    bare = {name for name, kind in kinds.values() if kind == "tree"}
+    modes: list[list[str]] = [[]]
+    if git.text("for-each-ref", "--count=1", "refs/replace"):
+        modes.append(["--no-replace-objects"])
+    for mode in modes:
+        commits.update(_walk(git, solid, trees, bare, mode))
+        commits.update(_walk_loose(git, loose - commits.keys(), trees, bare, mode))
+    tagged = {kinds[name][0] for name in roots.tags if kinds[name][1] == "commit"}
+    others = {kinds[name][0] for name in (roots.solid | roots.loose) - roots.tags if name in kinds}
+    # a stash is a merge of what HEAD, the index and the untracked files were: all of them are what it holds
+    stashed = {parent for name in others & commits.keys() for parent in _stash_parents(commits[name])}
+    tips = frozenset((tagged | others | stashed) & commits.keys())
+    return History(commits, trees, tips, frozenset(others & commits.keys()), frozenset(bare))
+
+
+def _stash_parents(commit: Commit) -> tuple[str, ...]:
+    return commit.parents if len(commit.parents) > 1 else ()
+
+
+def _peeled(git: GitRepository, names: list[str]) -> dict[str, tuple[str, str]]:
+    """What each id is once tags are taken off it: (id, type); one that is missing is left out."""
+    request = "".join(f"{name}^{{}}\n" for name in names).encode()
+    output = (
+        git.run("cat-file", "--batch-check", stdin=request).decode("ascii", "replace").splitlines() if names else []
+    )
+    found = {}
+    for name, line in zip(names, output, strict=True):
+        words = line.split(" ")
+        if words[-1] not in ("missing", "ambiguous"):
+            found[name] = (words[0], words[1])
+    return found
+
+
+def _walk(
+    git: GitRepository, roots: set[str], trees: dict[str, str], bare: set[str], mode: list[str]
+) -> dict[str, Commit]:
+    if not roots:
+        return {}
+    # with replacements in play, a tree may be what replaces another: both are looked at
+    output = git.run(
+        *mode, "rev-list", "--stdin", "--format=%H %T %ct %P", stdin="".join(f"{r}\n" for r in sorted(roots)).encode()
+    )
+    found = {}
+    for line in output.decode("ascii", "replace").splitlines():
+        if line.startswith("commit "):
+            continue
+        name, tree, time, *parents = line.split()
+        if trees.setdefault(name, tree) != tree:
+            bare.add(tree)
+        found[name] = Commit(tuple(parents), float(time))
+    return found
+
+
+def _walk_loose(
+    git: GitRepository, roots: set[str], trees: dict[str, str], bare: set[str], mode: list[str]
+) -> dict[str, Commit]:
+    """As `_walk`, for commits part of whose past Git may have thrown away: each is then taken by itself."""
+    try:
+        return _walk(git, roots, trees, bare, mode)
+    except ExternalFailure:
+        pass
+    found: dict[str, Commit] = {}
+    for root in sorted(roots):
+        try:
+            found.update(_walk(git, {root}, trees, bare, mode))
+        except ExternalFailure:
+            output = git.run(*mode, "rev-list", "--no-walk", "--format=%H %T %ct %P", root).decode().splitlines()
+            name, tree, time, *parents = output[-1].split()
+            trees.setdefault(name, tree)
+            found[name] = Commit(tuple(parents), float(time))
+    return found
+
+
+def _linked_dirs(common: Path) -> list[Path]:
+    """Git directories of linked working trees, those whose folder is gone too."""
+    place = common / "worktrees"
+    return [entry for entry in place.iterdir() if (entry / "HEAD").is_file()] if place.is_dir() else []
+
+
+def _half_done(git_dir: Path, cutoff: float) -> tuple[set[str], set[str]]:
+    """Ids in HEAD, MERGE_HEAD, … and in the state of a rebase, cherry-pick or bisect; those that count, and others.
+
+    What was left behind by something that has ended (ORIG_HEAD, FETCH_HEAD) counts while it is young, as reflogs do.
+    """
+    young: set[str] = set()
+    old: set[str] = set()
+    files = [entry for entry in git_dir.iterdir() if entry.is_file() and re.fullmatch(r"[A-Z_]+", entry.name)]
+    for folder in ("rebase-merge", "rebase-apply", "sequencer"):
+        files += _files(git_dir / folder)
+    for file in files:
+        with file.open("rb") as reading:
+            data = reading.read(_MAX_STATE_FILE + 1)
+        if len(data) > _MAX_STATE_FILE:
+            raise Refused(f"{file} is larger than such a file can be")
+        ended = file.name in _LEFT_BEHIND and file.stat().st_mtime < cutoff
+        (old if ended else young).update(name.decode() for name in _ID.findall(data))
+    return young, old
+
+
+def _reflog(log: Path, cutoff: float, *, everything: bool) -> tuple[set[str], set[str]]:
+    """Ids that a reflog's entries name: those to keep for, and those too old."""
+    young: set[str] = set()
+    old: set[str] = set()
+    lines = log.read_bytes().splitlines()
+    # The time in an entry is whatever GIT_COMMITTER_DATE said. What follows a young entry was written later, and the
+    # last one when the file was.
+    since = everything
+    fresh = log.stat().st_mtime >= cutoff
+    for number, line in enumerate(lines, start=1):
+        match = _ENTRY.match(line)
+        if match is None:
+            raise ExternalFailure(f"{log}, line {number}: no entry of a reflog", hint="git reflog expire --expire=now")
+        since = since or int(match[3]) >= cutoff or (fresh and number == len(lines))
+        names = {match[1].decode(), match[2].decode()}
+        (young if since else old).update(name for name in names if name.strip("0"))
+    return young, old
+
+
+def _is_stash(name: str) -> bool:
+    """Whether the entries of a ref's log are its content, not its past (DVC's experiments have a stash as well)."""
+    return name == "refs/stash" or name.startswith("refs/exps/")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(Path(place) / name for place, _, names in os.walk(folder) for name in names)
