@@ -1,12 +1,27 @@
 """``modelver tag``."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, out, out_json, repository, say
+from modelver.cli.context import (
+    DryRunOption,
+    Format,
+    FormatOption,
+    Progress,
+    complete_model,
+    out,
+    out_json,
+    repository,
+    say,
+)
+from modelver.cli.push import answer
 from modelver.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from modelver.operations.push import PushResult
+    from modelver.operations.tag import TagResult
 
 VersionOption = Annotated[str | None, typer.Option("--version", metavar="vX.Y.Z", help="The version to make.")]
 BumpOption = Annotated[
@@ -42,6 +57,9 @@ def tag(
     fetch: Annotated[
         bool, typer.Option("--fetch", help="With --recorded: bring the weights into DVC's cache first.")
     ] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="Publish it at once, as modelver push does: weights, commit and tag.")
+    ] = False,
     dry_run: DryRunOption = False,
     form: FormatOption = Format.table,
 ) -> None:
@@ -56,12 +74,14 @@ def tag(
 
       modelver tag digits --bump minor --dry-run
 
+      modelver tag digits --push
+
       modelver tag --recorded --fetch
     """
     if recorded:
         if message or version or bump != "auto" or reason or repro or force_new:
             raise InvalidInput("--recorded takes the version from the sidecar", hint="modelver tag --recorded [NAME]")
-        _recorded(name, fetch=fetch, sign=sign, dry_run=dry_run, form=form)
+        _recorded(name, fetch=fetch, sign=sign, push=push, dry_run=dry_run, form=form)
         return
     if fetch:
         raise InvalidInput("--fetch goes with --recorded", hint="modelver tag --recorded --fetch")
@@ -77,26 +97,37 @@ def tag(
         dry_run=dry_run,
         say=say,
     )
+    pushed = _pushed([result]) if push and not dry_run else None
     if form is Format.json:
-        out_json(result.to_dict())
+        out_json(result.to_dict() | ({"push": pushed.to_dict()} if pushed else {}))
         return
     if dry_run:
         out(f"would make {result.tag}:")
         for number, step in enumerate(result.steps, start=1):
             out(f"  {number}. {step}")
+        if push:
+            out(f"  {len(result.steps) + 1}. push its weights, read them back, push commit and tag")
     else:
         out(f"{result.tag} ({(result.commit or '')[:10]})")
     if result.previous:
         out(f"{result.choice.level} since {result.previous}: {brief(result.choice.reasons)}")
     if result.choice.overridden:
         out(f"smaller bump accepted: {result.choice.overridden}")
-    if not dry_run:
-        say("next: dvc push --all-tags && git push --follow-tags")
+    if pushed is not None:
+        answer(pushed)
+    elif not dry_run:
+        say("next: modelver push")
 
 
-def _recorded(name: str | None, *, fetch: bool, sign: bool, dry_run: bool, form: Format) -> None:
+def _pushed(results: "Sequence[TagResult]") -> "PushResult":
+    return repository().push_new(results, say=say, bars=Progress)
+
+
+def _recorded(name: str | None, *, fetch: bool, sign: bool, push: bool, dry_run: bool, form: Format) -> None:
     """Answers with the names of the tags alone, one a line, so that a script can push them."""
     results = repository().tag_recorded(name, fetch=fetch, sign=sign, dry_run=dry_run, say=say)
+    if push and results and not dry_run:
+        _pushed(results)
     if form is Format.json:
         out_json([result.to_dict() for result in results])
         return

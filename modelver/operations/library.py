@@ -241,6 +241,24 @@ class Repository:
             plain_http=plain_http, weights_only=weights_only, dry_run=dry_run, say=say, bars=bars or no_bars,
         )  # fmt: skip
 
+    def push_new(
+        self, made: "Sequence[TagResult]", *, say: Callable[[str], None] = lambda _: None, bars: "Bars | None" = None
+    ) -> "PushResult":
+        """Publish versions that were tagged a moment ago; where somebody else was faster, those tags are taken back.
+
+        Args:
+            made: what `tag` gave.
+            say, bars: as `push`.
+
+        Raises:
+            Refused: somebody else has published another version under that name.
+            NotFound, InvalidInput, CheckFailed, ExternalFailure: as `push`; the tags stay here.
+        """
+        from modelver.operations.push import push_new
+        from modelver.operations.transfer import no_bars
+
+        return push_new(self._project(), made, say=say, bars=bars or no_bars)
+
     def promote(
         self,
         ref: str,
