@@ -29,6 +29,7 @@ from modelver.cli import (
     stage,
     status,
     tag,
+    verify,
     yank,
 )
 from modelver.errors import ModelverError
@@ -56,6 +57,7 @@ _COMMANDS = (
     ("promote", promote.promote),
     ("rollback", rollback.rollback),
     ("yank", yank.yank),
+    ("verify", verify.verify),
     ("check", check.check),
     ("get", get.get),
     ("gc", gc.gc),

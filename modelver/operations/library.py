@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelver.operations.status import ModelStatus
     from modelver.operations.tag import TagResult
     from modelver.operations.transfer import Bars
+    from modelver.operations.verify import VerifyReport, VerifyRequest
 
 # Each verb is imported when it is called: `modelver list` must not pay for what `tag` needs.
 
@@ -416,6 +417,29 @@ class Repository:
         from modelver.operations.check import check
 
         return check(self._project(), base)
+
+    def verify(
+        self,
+        request: "VerifyRequest | None" = None,
+        *,
+        bars: "Bars | None" = None,
+    ) -> "VerifyReport":
+        """Judge whether versions are what was published, and could be restored; all of them without a request.
+
+        Raises:
+            NotFound, InvalidInput: there is no such version.
+            ExternalFailure: a remote can't be reached, or Git failed.
+        """
+        from modelver.operations.transfer import no_bars
+        from modelver.operations.verify import VerifyRequest, verify
+
+        return verify(self._project(), request or VerifyRequest(), bars=bars or no_bars)
+
+    def accept_tag(self, tag: str) -> str:
+        """Remember that what a tag names now, or that it is gone, is right; raises NotFound where nobody knows it."""
+        from modelver.operations.verify import accept
+
+        return accept(self._project(), tag)
 
     def _project(self) -> Project:
         return Project.open(self._root)

@@ -13,7 +13,7 @@ from modelver.core.manifest import FileEntry, dvc_dir_listing
 from modelver.core.pointers import Out, outs_in
 from modelver.errors import CheckFailed, InvalidInput, NotFound
 from modelver.operations.facts import ModelFacts, collect, yaml_or_none
-from modelver.operations.snapshot import CommitSnapshot
+from modelver.operations.snapshot import CommitSnapshot, Snapshot
 
 MAX_LISTING = 64 << 20
 """Largest folder listing fetched from a remote, in bytes: half a million files."""
@@ -67,15 +67,17 @@ class VersionObjects:
         return [item for item in self.objects if not item.lineage]
 
 
-def version_objects(git: GitRepository, commit: str, model: str, listings: Listings) -> VersionObjects:
-    """The objects of a model at a commit.
+def version_objects(
+    git: GitRepository, commit: str, model: str, listings: Listings, snapshot: Snapshot | None = None
+) -> VersionObjects:
+    """The objects of a model at a commit; ``snapshot`` is where the commit's files are read, if not from Git anew.
 
     Raises:
         NotFound: the model is not at that commit, or nobody has the listing of its weights.
         InvalidInput: a file there can't be read.
         Refused: it has no weights there.
     """
-    snapshot = CommitSnapshot(git, commit)
+    snapshot = snapshot or CommitSnapshot(git, commit)
     facts = collect(snapshot, model)
     if facts.weights is None:
         raise NotFound(f"{model} has no weights at {commit[:12]}")
@@ -170,7 +172,7 @@ def _out(out: Out, listings: Listings, *, lineage: bool) -> Iterable[Needed]:
         yield Needed(md5, f"{out.path}/{path}", lineage=lineage)
 
 
-def _inputs(snapshot: CommitSnapshot, facts: ModelFacts) -> list[Out]:
+def _inputs(snapshot: Snapshot, facts: ModelFacts) -> list[Out]:
     """What `dvc add` tracks among the things that the model's stages depend on."""
     pointers = set()
     for path in lineage.inputs_of(facts.stages):

@@ -19,6 +19,7 @@ from modelver.adapters.git import GitRepository
 from modelver.adapters.git.objects import RefChange, set_index_entries, update_refs, write_blob
 from modelver.disk import exclusive, remove_file, write_atomic
 from modelver.errors import ExternalFailure, Refused
+from modelver.operations import known_tags
 
 JOURNAL = "journal.json"
 LOCK_TIMEOUT = 60.0
@@ -171,6 +172,7 @@ def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str,
     except KeyboardInterrupt:
         _recover(git, lock)
         raise
+    _remember(git, transaction)
     remove_file(journal)
 
 
@@ -199,6 +201,7 @@ def _recover(git: GitRepository, lock: int) -> bool:
         moved = _has_moved(place, transaction)
         if moved:
             _finish(place, transaction, lock)
+            _remember(git, transaction)
         else:
             _undo(place, transaction)
         _clear_temporaries(place, transaction)
@@ -236,6 +239,14 @@ def _finish(git: GitRepository, transaction: Transaction, lock: int) -> None:
         update_refs(git, missing, f"modelver {transaction.operation}", lock=lock)
     if git.head().commit == transaction.new_commit:  # else somebody has moved on, and the files are theirs
         _update_index(git, transaction, lock)
+
+
+def _remember(git: GitRepository, transaction: Transaction) -> None:
+    """Note the tag, now that it stands: a later look tells whether somebody moved it."""
+    if transaction.tag and transaction.tag_object:
+        stands = git.text("for-each-ref", "--format=%(objectname) %(*objectname)", "--", transaction.tag).split(" ")
+        if stands[0] == transaction.tag_object:
+            known_tags.made(git, transaction.tag, *stands)
 
 
 def _undo(git: GitRepository, transaction: Transaction) -> None:

@@ -23,7 +23,11 @@ def signed_by(git: GitRepository, tag: str) -> set[str]:
     """
     config = [] if git.config("gpg.ssh.allowedSignersFile") else ["-c", "gpg.ssh.allowedSignersFile=/dev/null"]
     _, output, errors = git_status(git.root, [*config, "verify-tag", "--raw", "--", tag])
-    said = (output + errors).decode("utf-8", "replace")
+    return names_in((output + errors).decode("utf-8", "replace"))
+
+
+def names_in(said: str) -> set[str]:
+    """The names in what ``git verify-tag --raw`` says of a good signature; empty for a bad one."""
     names: set[str] = set()
     for match in _SSH.finditer(said):
         names |= {name for name in (match["who"], match["key"]) if name}

@@ -1,0 +1,132 @@
+"""``modelver verify``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelver.cli.context import (
+    Format,
+    FormatOption,
+    ModelOption,
+    Progress,
+    complete_ref,
+    out,
+    out_json,
+    repository,
+    say,
+    table,
+)
+from modelver.errors import CheckFailed, InvalidInput
+
+if TYPE_CHECKING:
+    from modelver.operations.verify import Verdict, VerifyReport
+
+
+def verify(
+    ref: Annotated[
+        str | None,
+        typer.Argument(
+            help="A version (v1, NAME@v1.2, NAME#ENV) or a decision's tag; nothing: all.", autocompletion=complete_ref
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", "-a", help="All versions; the same as to name none.")] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", "-r", help="Ask the DVC remote and the Git remote too: could others restore it?")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Hash and read everything anew; trust nothing that is remembered.")
+    ] = False,
+    dvc_remote: Annotated[
+        str | None, typer.Option("--dvc-remote", metavar="NAME", help="The DVC remote, if not the default one.")
+    ] = None,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Let the DVC remote be reached without encryption.")
+    ] = False,
+    signers: Annotated[
+        Path | None,
+        typer.Option("--signers", metavar="FILE", help="Each tag is signed by one of these (SSH's allowed signers)."),
+    ] = None,
+    require_signature: Annotated[
+        bool, typer.Option("--require-signature", help="Each tag is signed by a key that Git knows here.")
+    ] = False,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Let versions pass of which only MD5s are known (tagged by GTO).")
+    ] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="First remember that what the tag REF names now is right.")
+    ] = False,
+    model: ModelOption = None,
+    form: FormatOption = Format.table,
+) -> None:
+    """Is every version still what was published, and could it be restored? Ends with 1 if not.
+
+    Looks at tags (moved, deleted, signed by whom), sidecars, manifests, lock files, and hashes the weights.
+
+    Examples:
+
+      modelver verify digits@v1.2.0
+
+      modelver verify --remote --format json
+    """
+    from modelver.operations.verify import VerifyRequest
+
+    if ref is not None and every:
+        raise InvalidInput("either one version or all", hint=f"modelver verify {ref}")
+    if accept and ref is None:
+        raise InvalidInput("which tag shall be accepted?", hint="modelver verify NAME@v1.2.0 --accept")
+    opened = repository()
+    if accept and ref is not None:
+        say(opened.accept_tag(ref))
+    report = opened.verify(
+        VerifyRequest(
+            ref=ref,
+            model=model,
+            remote=remote,
+            full=full,
+            dvc_remote=dvc_remote,
+            plain_http=plain_http,
+            signers=signers,
+            require_signature=require_signature,
+            allow_partial=allow_partial,
+        ),
+        bars=lambda what, total: Progress(what, total or None),
+    )
+    if form is Format.json:
+        out_json(report.to_dict())
+    else:
+        out(_answer(report, form))
+    wrong = [verdict.tag for verdict in (*report.versions, *report.decisions) if not verdict.ok]
+    if wrong:
+        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        raise CheckFailed(f"not as published, or not to be restored: {', '.join(wrong[:4])}{more}")
+
+
+def _answer(report: "VerifyReport", form: Format) -> str:
+    from modelver.core.printable import printable
+
+    verdicts = [*report.versions, *report.decisions]
+    rows = [(v.tag, "ok" if v.ok else "NO", _signature(v), _checked(v)) for v in verdicts]
+    lines = [table(rows, ("tag", "verdict", "signature", "objects checked"), form)]
+    for verdict in verdicts:
+        for problem in verdict.problems:
+            lines += ["", f"{verdict.tag}: {problem.kind}: {printable(problem.what)}: {printable(problem.message)}"]
+            lines += [f"    {printable(problem.hint)}"] if problem.hint else []
+        lines += [f"note: {verdict.tag}: {printable(note)}" for note in verdict.notes]
+    lines += [f"note: {printable(note)}" for note in report.notes]
+    return "\n".join(lines)
+
+
+def _signature(verdict: "Verdict") -> str:
+    from modelver.core.printable import printable
+
+    if verdict.signature is None:
+        return "-"
+    state, names = verdict.signature.state, verdict.signature.names
+    people = [name for name in names if not name.startswith("SHA256:")] or list(names)
+    who = f" ({printable(people[0])})" if people else ""
+    return {"unsigned": "none", "unknown": "unknown key"}.get(state, state) + who
+
+
+def _checked(verdict: "Verdict") -> str:
+    return ", ".join(f"{count} {where}" for where, count in verdict.checked.items()) or "-"
