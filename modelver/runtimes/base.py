@@ -1,5 +1,6 @@
 """What a runtime is."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -52,7 +53,12 @@ def find(name: str) -> Runtime:
     return runtime
 
 
-def first_line(error: Exception) -> str:
-    """What an error of a runtime says, in one line of at most 300 characters."""
-    lines = str(error).strip().splitlines()
+_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*(?:\)|<lambda\(\)>) ")
+"""Where in its own source onnxruntime stood: hundreds of characters before what it says."""
+
+
+def first_line(error: Exception, model: Path | None = None) -> str:
+    """What an error of a runtime says, in one line of at most 300 characters; ``model`` is called by its file name."""
+    text = str(error) if model is None else str(error).replace(str(model), model.name)
+    lines = _PLACE.sub("", text).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

@@ -1,5 +1,6 @@
 """onnxruntime on the processor."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,16 @@ from modelver.runtimes.base import Session, first_line
 if TYPE_CHECKING:
     import numpy as np
 
-_ERROR = 3  # severities are 0 verbose to 4 fatal; warnings here are about unused initializers and the like
+_FATAL = 4  # severities are 0 verbose to 4 fatal; an error is raised as well, and is told once
+
+_HINTS = (
+    # kernels are called by the opset that their definition came with
+    (r"implementation for \w+\([1-6]\) ", "onnxruntime has kernels from opset 7 on: convert it, with `framework: onnx` "
+     "and `export: {opset: 17}` in params.yaml"),
+    (r"construct locale with name", "install the locale that it names; in Debian: apt-get install locales-all"),
+)  # fmt: skip
+_HINT = "a newer onnxruntime may know its operators; or lower `export: {opset: …}` in params.yaml"
+"""What helps against what onnxruntime says: a pattern in it, and the advice; the last where none fits."""
 
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
@@ -36,7 +46,7 @@ class OnnxRuntime:
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERROR
+        options.log_severity_level = _FATAL
         # One thread: sums over threads may round differently from run to run, and the records must not.
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -51,8 +61,8 @@ class OnnxRuntime:
             session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except (*known, RuntimeError, ValueError) as error:
             raise InvalidInput(
-                f"{model.name} does not load in onnxruntime {onnxruntime.__version__}: {first_line(error)}",
-                hint="a newer onnxruntime may know its operators; or lower `export: {opset: …}` in params.yaml",
+                f"{model.name} does not load in onnxruntime {onnxruntime.__version__}: {first_line(error, model)}",
+                hint=next((hint for pattern, hint in _HINTS if re.search(pattern, str(error))), _HINT),
             ) from None
         return _Session(session, model.name)
 

@@ -1,7 +1,6 @@
 """Which of a model's operators each runtime has, from what is installed here or from a published table."""
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -10,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from modelver.core.assess import RUN_IT, Operator, Range, Support, Target, judge_kernels, judge_listed
+from modelver.runtimes.base import first_line
 
 _ONNX = "ai.onnx"
-_PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*(?:\)|<lambda\(\)>) ")
-"""Where in its own source onnxruntime stood: hundreds of characters before what it says."""
 
 
 def operators(proto: Any) -> list[Operator]:
@@ -98,8 +96,7 @@ def _load_error(path: Path) -> str:
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except (*known, RuntimeError, ValueError) as error:
-        text = _PLACE.sub("", str(error).replace(str(path), path.name)).strip()
-        return text.splitlines()[0][:300] if text else type(error).__name__
+        return first_line(error, path)
     return ""
 
 
