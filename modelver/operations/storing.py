@@ -163,7 +163,7 @@ def store(
     """
     findings = check_remote(remote, wanted.needed, memory, full=full, read=not dry_run, jobs=jobs, bars=bars)
     lacking = [finding for finding in findings if finding.state in ("missing", "wrong")]
-    here = local_objects(cache, hashes, [finding.needed for finding in lacking], bars=bars)
+    here = local_objects(cache, hashes, [finding.needed for finding in lacking], jobs=jobs, bars=bars)
     pairs = list(zip(lacking, here, strict=True))
     _refuse_unavailable(remote, wanted, [pair for pair in pairs if not pair[1].usable], root)
     missing = [found.needed.what for found, local in pairs if not local.usable]

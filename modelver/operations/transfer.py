@@ -154,7 +154,7 @@ def check_remote(
 
 
 def local_objects(
-    cache: DvcCache | None, hashes: HashCache, needed: Sequence[Needed], *, jobs: int = 2, bars: Bars = no_bars
+    cache: DvcCache | None, hashes: HashCache, needed: Sequence[Needed], *, jobs: int = JOBS, bars: Bars = no_bars
 ) -> list[Local]:
     """Find objects on this machine and hash them; what was hashed before and is untouched since is not read again.
 
@@ -162,7 +162,7 @@ def local_objects(
         cache: DVC's cache; None where there is none.
         hashes: remembered digests of files.
         needed: the objects.
-        jobs: files hashed at the same time.
+        jobs: files at the same time; at most two are hashed, each on two threads.
         bars: progress.
 
     Raises:
@@ -184,7 +184,7 @@ def local_objects(
 
     here = [_object(cache, item) for item in needed if cache is not None and cache.has(item.md5)]
     unknown = sum(path.stat().st_size for path in here if hashes.get(path) is None)
-    with _pool(jobs) as each, bars("hashing", unknown) as bar:
+    with _pool(min(jobs, 2)) as each, bars("hashing", unknown) as bar:
         return each(find, needed, bar)
 
 
@@ -270,9 +270,9 @@ def _as_file(data: Path | bytes) -> Iterator[Path]:
 
 
 class _Each:
-    """Does the same with many things at once; the first failure ends it."""
+    """Does the same with many things at once, or one after the other; the first failure ends it."""
 
-    def __init__(self, executor: ThreadPoolExecutor, stop: threading.Event) -> None:
+    def __init__(self, executor: ThreadPoolExecutor | None, stop: threading.Event) -> None:
         self._executor = executor
         self._stop = stop
         self._lock = threading.Lock()
@@ -284,6 +284,8 @@ class _Each:
             with self._lock:
                 bar(done)
 
+        if self._executor is None:
+            return [work(item, tick) for item in items]
         futures = [self._executor.submit(work, item, tick) for item in items]
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:
@@ -295,11 +297,12 @@ class _Each:
 @contextmanager
 def _pool(jobs: int) -> Iterator[_Each]:
     stop = threading.Event()
-    executor = ThreadPoolExecutor(jobs)
+    executor = ThreadPoolExecutor(jobs) if jobs > 1 else None
     try:
         yield _Each(executor, stop)
     except BaseException:
         stop.set()
         raise
     finally:
-        executor.shutdown(cancel_futures=True)
+        if executor is not None:
+            executor.shutdown(cancel_futures=True)
