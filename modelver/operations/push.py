@@ -14,6 +14,7 @@ from modelver.core.publish import PushPlan, plan_push
 from modelver.core.registry import ModelVersion
 from modelver.disk import HashCache
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError, Refused
+from modelver.operations import known_tags
 from modelver.operations.objects import listings_of
 from modelver.operations.project import Project
 from modelver.operations.promote import published_version
@@ -138,7 +139,9 @@ def push(
     if dry_run:
         branch = _branch_change(project.git, target, plan, branches, say)
         return _result(target, plan, _changes(plan, branch), storing, dry_run=True)
-    return _result(target, plan, _publish(project, target, only, plan, branches, say), storing, dry_run=False)
+    done = _publish(project, target, only, plan, branches, say)
+    known_tags.published(project.git, [(r.name, r.object_id, r.commit) for r in plan.tags], target.remote)
+    return _result(target, plan, done, storing, dry_run=False)
 
 
 def push_new(
@@ -283,6 +286,7 @@ def _take_back(project: Project, made: Sequence[TagResult], say: Say) -> list[st
             here = project.git.text("for-each-ref", "--format=%(objectname)", "--", ref)
             if result.tag_object and here == result.tag_object and there.get(ref, here) != here:
                 delete_ref(project.git, ref, here)
+                known_tags.dropped(project.git, result.tag, here)
                 lost.append(result.tag)
     return lost
 
