@@ -6,16 +6,20 @@
 ['digits@v2.0.0', 'digits@v1.0.0']
 >>> repository.diff("v1", "v2").bump.level
 'major'
+>>> digits = modelver.load("digits#prod", repo="https://git.example.com/team/models.git")
+>>> digits.run({"input": rows})["label"]
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelver.operations.get import get
     from modelver.operations.library import Repository, open
+    from modelver.operations.load import LoadedModel, load
 
 __version__: str
 
-__all__ = ["Repository", "__version__", "open"]
+__all__ = ["LoadedModel", "Repository", "__version__", "get", "load", "open"]
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +35,12 @@ def __getattr__(name: str) -> Any:
         from modelver.operations import library
 
         return getattr(library, name)
+    if name == "get":
+        from modelver.operations.get import get
+
+        return get
+    if name in ("load", "LoadedModel"):
+        from modelver.operations import load as loading
+
+        return getattr(loading, name)
     raise AttributeError(f"module 'modelver' has no attribute {name!r}")

@@ -11,7 +11,7 @@ from modelver.adapters.git.foreign import ForeignRepository
 from modelver.core.names import shown
 from modelver.core.refs import near, parse_ref, resolve_version
 from modelver.core.registry import ModelVersion, Registry, build_registry
-from modelver.errors import NotFound, Refused
+from modelver.errors import ExternalFailure, NotFound, Refused
 from modelver.operations.project import Project
 
 _CONFIG = ".dvc/config"
@@ -180,18 +180,23 @@ def refuse_yanked(version: ModelVersion, allowed: bool) -> None:
 def consumer_cache() -> Path:
     """The user's cache folder for versions of all repositories: ``$XDG_CACHE_HOME/modelver``, or below ``~/.cache``.
 
-    Source: https://specifications.freedesktop.org/basedir-spec/latest/ (a relative value counts as none).
+    It is made if missing, for the user alone. Source:
+    https://specifications.freedesktop.org/basedir-spec/latest/ (a relative value counts as none).
 
     Raises:
-        Refused: the user has no home folder.
+        ExternalFailure: it can't be made.
     """
     named = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(named).is_absolute():
-        return Path(named) / "modelver"
     try:
-        return Path.home() / ".cache" / "modelver"
-    except RuntimeError:
-        raise Refused("there is no home folder to keep a cache in", hint="export XDG_CACHE_HOME=DIR") from None
+        base = Path(named) if Path(named).is_absolute() else Path.home() / ".cache"
+        (base / "modelver").mkdir(parents=True, exist_ok=True, mode=0o700)
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ExternalFailure(
+            f"there is no place for a cache: {getattr(error, 'filename', None) or named}: {why}",
+            hint="name a folder for caches that can be written: export XDG_CACHE_HOME=DIR",
+        ) from None
+    return base / "modelver"
 
 
 __all__ = ["ForeignSource", "LocalSource", "Source", "consumer_cache", "open_source", "refuse_yanked", "resolve_among"]

@@ -211,9 +211,52 @@ def result_of(plan: GetPlan, downloaded: int, *, dry_run: bool) -> GetResult:
 
 
 def get(
-    request: GetRequest, *, dry_run: bool = False, say: Say = lambda _: None, progress: Tick = lambda _: None
+    ref: str,
+    output: str | Path | None = None,
+    *,
+    repo: str | None = None,
+    path: str | Path = ".",
+    model: str | None = None,
+    single_file: bool = False,
+    variant: str | None = None,
+    dvc_remote: str | None = None,
+    plain_http: bool = False,
+    allow_yanked: bool = False,
+    force: bool = False,
+    jobs: int = JOBS,
+    dry_run: bool = False,
+    say: Say = lambda _: None,
+    progress: Tick = lambda _: None,
 ) -> GetResult:
-    """Bring one version; raises as `plan_get` and `carry_out`."""
+    """Bring one version to a folder, without a clone; every byte is verified before anything lands.
+
+    Args:
+        ref: ``NAME@v1.2``, ``NAME@latest``, ``NAME#ENV``, ``NAME``, ``v1``, ``latest``.
+        output: the folder, or with ``single_file`` the file, to write; None for one named like the version, in the
+            current folder.
+        repo: URL or path of the repository, as Git takes it; None for the one around ``path``.
+        path: a folder.
+        model: what a ref without a name means.
+        single_file: join ONNX or safetensors into one file.
+        variant: this variant in place of the weights.
+        dvc_remote: name of the DVC remote; None means the default one.
+        plain_http: let http go over the line unencrypted, beyond this machine.
+        allow_yanked: take a version that was withdrawn, too.
+        force: replace what is at the destination, whole.
+        jobs: objects brought at once.
+        dry_run: only say what would be done.
+        say: told what the ref became.
+        progress: told of bytes of the version that are there.
+
+    Raises:
+        NotFound, InvalidInput: the ref, the repository, or what lies in it.
+        Refused: the version was yanked, or may not be written where it shall.
+        CheckFailed: tag, sidecar, manifest and bytes disagree; nothing has changed at the destination.
+        ExternalFailure: Git, the remote or the disk failed; nothing has changed at the destination.
+    """
+    request = GetRequest(
+        ref, repo, path, model, output, single_file, variant, dvc_remote, plain_http, allow_yanked, force, jobs
+    )
     plan = plan_get(request, say)
     return would(plan) if dry_run else carry_out(plan, progress)
 

@@ -2,15 +2,15 @@
 
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import stat
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from modelver.disk.files import fsync_folder
 from modelver.errors import ExternalFailure, Refused
+from modelver.operations.scratch import scratch
 
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
@@ -39,7 +39,7 @@ class Landing:
         self._single = single
         self._made: list[Path] = []
         self._folder: Path | None = None
-        self._descriptor = -1
+        self._stack = ExitStack()
         refuse_place(self.target, force=force, single=single)
 
     @property
@@ -52,10 +52,8 @@ class Landing:
         parent, name = self.target.parent, self.target.name[:100]
         try:
             self._make(parent)
-            self._sweep(parent, name)
-            self._folder = Path(tempfile.mkdtemp(prefix=f".{name}.get-", suffix=".tmp", dir=parent))
-            self._descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _finish_exchange(self.target)
+            self._folder = self._stack.enter_context(scratch(parent, f".{name}.get-"))
         except OSError as error:
             self._leave()
             raise _failed(parent, error) from None
@@ -94,41 +92,12 @@ class Landing:
             self._made.append(folder)
 
     def _leave(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._stack.close()
         for folder in reversed(self._made):
             try:
                 folder.rmdir()
             except OSError:
                 break
-
-    @staticmethod
-    def _sweep(parent: Path, name: str) -> None:
-        """Remove temporary folders whose makers are dead: a living one holds a lock on its own."""
-        aside = parent / f".{name}{_ASIDE}"
-        if aside.is_dir() and not aside.is_symlink():  # see `_exchange`
-            if os.path.lexists(parent / name):
-                shutil.rmtree(aside, ignore_errors=True)
-            else:
-                aside.rename(parent / name)
-        for entry in os.scandir(parent):
-            if not (entry.name.startswith(f".{name}.get-") and entry.name.endswith(".tmp")):
-                continue
-            try:
-                descriptor = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except OSError:
-                continue
-            try:
-                if os.fstat(descriptor).st_uid == os.geteuid():
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(entry.path, ignore_errors=True)
-            except OSError:
-                continue
-            finally:
-                os.close(descriptor)
 
 
 def refuse_place(target: Path, *, force: bool, single: bool) -> None:
@@ -198,6 +167,17 @@ def _exchange(content: Path, target: Path) -> None:
         aside.rename(target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _finish_exchange(target: Path) -> None:
+    """Put back or remove what an exchange in two steps left when it was killed."""
+    aside = target.with_name(f".{target.name[:100]}{_ASIDE}")
+    if not aside.is_dir() or aside.is_symlink():
+        return
+    if os.path.lexists(target):
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        aside.rename(target)
 
 
 def _failed(place: Path, error: OSError) -> ExternalFailure:

@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelver.operations.project import Project
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from modelver.core.registry import ModelVersion
     from modelver.operations.add import AddRequest, AddResult
     from modelver.operations.check import CheckReport
+    from modelver.operations.get import GetResult
     from modelver.operations.listing import Event, Running, VersionDetails
+    from modelver.operations.load import LoadedModel
     from modelver.operations.promote import Decision
     from modelver.operations.push import PushResult
     from modelver.operations.record import RecordPlan
@@ -403,6 +405,38 @@ class Repository:
         from modelver.operations.listing import running
 
         return running(self._project(), model, environment, on)
+
+    def get(
+        self,
+        ref: str,
+        output: str | Path | None = None,
+        *,
+        model: str | None = None,
+        single_file: bool = False,
+        variant: str | None = None,
+        dvc_remote: str | None = None,
+        plain_http: bool = False,
+        allow_yanked: bool = False,
+        force: bool = False,
+        jobs: int = 8,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> "GetResult":
+        """Bring one version to a folder, verified; see `modelver.get`, which takes any repository."""
+        from modelver.operations.get import get
+
+        return get(
+            ref, output, path=self._root, model=model, single_file=single_file, variant=variant, dvc_remote=dvc_remote,
+            plain_http=plain_http, allow_yanked=allow_yanked, force=force, jobs=jobs, dry_run=dry_run, say=say,
+            progress=progress,
+        )  # fmt: skip
+
+    def load(self, ref: str, *, variant: str | None = None, providers: Sequence[Any] | None = None) -> "LoadedModel":
+        """A version as a session of onnxruntime; see `modelver.load`, which has more arguments."""
+        from modelver.operations.load import load
+
+        return load(ref, path=self._root, variant=variant, providers=providers)
 
     def check(self, base: str | None = None) -> "CheckReport":
         """Judge every model that changed between a Git revision and HEAD, as CI does on a pull request.
