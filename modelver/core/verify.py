@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from modelver.core.environments import trailers_in
 from modelver.core.manifest import FileEntry, TensorEntry, dump_files, dump_tensors, dvc_dir_hash, tree_digest
-from modelver.core.pointers import LockedStage, Out
+from modelver.core.pointers import Out
 from modelver.core.printable import printable, shorten
 from modelver.errors import InvalidInput
 
@@ -119,18 +119,18 @@ def judge_tag(tag: str, found: TagObject, model: str, version: str) -> list[Prob
             Problem(
                 "tag",
                 tag,
-                f"the tag object calls itself {_quoted(found.name)}: the ref was made to name another tag",
+                f"the tag object calls itself {quoted(found.name)}: the ref was made to name another tag",
                 f"git show-ref {tag}   (compare with another clone)",
             )
         )
     if found.kind != "commit":
-        problems.append(Problem("tag", tag, f"it points at a {_quoted(found.kind)}, and a version is a commit"))
+        problems.append(Problem("tag", tag, f"it points at a {quoted(found.kind)}, and a version is a commit"))
     said = found.trailers
     for key, wanted in (("Model", model), ("Version", version)):
         value = said.get(f"Modelver-{key}")
         if value is not None and value != wanted:
             problems.append(
-                Problem("tag", tag, f"its message says Modelver-{key}: {_quoted(value)}, its name says {wanted}")
+                Problem("tag", tag, f"its message says Modelver-{key}: {quoted(value)}, its name says {wanted}")
             )
     return problems
 
@@ -155,19 +155,19 @@ def judge_trailers(tag: str, said: Mapping[str, str], sidecar: bytes | None, doc
     elif match is None or match[1] != sha256(sidecar):
         problems.append(
             Problem("sidecar", tag, "the sidecar at the tag's commit is not the one that the tag was made of: "
-                    f"it has sha256 {sha256(sidecar)}, the tag says {_quoted(said['Modelver-Sidecar'])}")
+                    f"it has sha256 {sha256(sidecar)}, the tag says {quoted(said['Modelver-Sidecar'])}")
         )  # fmt: skip
     if document is not None:
         weights, previous = document["weights"]["sha256"], document["previous"]
         if said.get("Modelver-Weights") != f"sha256:{weights}":
             problems.append(
-                Problem("sidecar", tag, f"the tag says that the weights are {_quoted(said.get('Modelver-Weights'))}, "
+                Problem("sidecar", tag, f"the tag says that the weights are {quoted(said.get('Modelver-Weights'))}, "
                         f"the sidecar that they are sha256:{weights}")
             )  # fmt: skip
         if said.get("Modelver-Previous") != previous:
             problems.append(
-                Problem("sidecar", tag, f"the tag says that it follows {_quoted(said.get('Modelver-Previous'))}, "
-                        f"the sidecar says {_quoted(previous)}")
+                Problem("sidecar", tag, f"the tag says that it follows {quoted(said.get('Modelver-Previous'))}, "
+                        f"the sidecar says {quoted(previous)}")
             )  # fmt: skip
     return problems
 
@@ -187,7 +187,7 @@ def judge_sidecar(
     problems = []
     for key, wanted in (("model", model), ("version", version)):
         if document[key] != wanted:
-            problems.append(Problem("sidecar", path, f"it says {key} {_quoted(document[key])}, the tag says {wanted}"))
+            problems.append(Problem("sidecar", path, f"it says {key} {quoted(document[key])}, the tag says {wanted}"))
     if recorded != built_bytes:
         keys = [key for key in {**built, **document} if document.get(key) != built.get(key)]
         keys = [key for key in keys if key not in ("model", "version")] if problems else keys
@@ -287,91 +287,6 @@ def judge_signers(tag: str, names: Sequence[str], wanted: Sequence[str]) -> list
     return [Problem("signature", tag, f"it is signed by {who}, and only {', '.join(wanted)} may decide there")]
 
 
-_LOCK = frozenset({"schema", "stages", "datasets"})
-_STAGE = frozenset({"cmd", "deps", "params", "outs"})
-_POINTER = frozenset({"md5", "wdir", "deps", "outs", "frozen", "locked", "meta", "always_changed", "desc"})
-_ENTRY = frozenset(
-    {"path", "hash", "md5", "etag", "checksum", "size", "nfiles", "isexec", "version_id", "cloud", "files"}
-    | {"cache", "persist", "remote", "push", "desc", "type", "labels", "meta", "fs_config", "db", "repo", "dataset"}
-)
-_WHOLE = {"size": int, "nfiles": int, "isexec": bool, "cache": bool, "persist": bool, "push": bool}
-"""Source of these names and types: ``dvc.schema`` and ``dvc.output`` (DVC 3)."""
-
-
-def judge_pointers(
-    pointer: str, document: object, stages: Sequence[LockedStage], weights: Out | None,
-    files: Sequence[FileEntry] | None, count: Callable[[str], int | None],
-) -> list[Problem]:  # fmt: skip
-    """Whether the lock file (or a ``.dvc`` file) is one that DVC writes, and its counts are right.
-
-    What it says of hashes, sizes and commands is in the sidecar's lineage, which `judge_sidecar` compares; this looks
-    at what no sidecar repeats.
-
-    Args:
-        pointer: the file's path.
-        document: its parsed YAML.
-        stages: those of the model's lineage; none for a ``.dvc`` file.
-        weights: what DVC says of the model's weights.
-        files: their manifest.
-        count: how many files a folder's object (``….dir``) lists; None where that is not known here.
-    """
-    if not isinstance(document, Mapping):
-        return []
-    problems: list[Problem] = []
-
-    def wrong(message: str) -> None:
-        problems.append(Problem("lock", pointer, message))
-
-    entries: list[Mapping[str, Any]] = []
-    if pointer.endswith(".dvc"):
-        _known(document, _POINTER, "the file", wrong)
-        entries += [e for part in ("outs", "deps") for e in document.get(part) or () if isinstance(e, Mapping)]
-    else:
-        _known(document, _LOCK, "the file", wrong)
-        if document.get("schema") != "2.0":
-            wrong(f"schema is {_quoted(document.get('schema'))}, not '2.0'")
-        listed = document.get("stages") or {}
-        for stage in stages:
-            entry = listed.get(stage.name, {})
-            _known(entry, _STAGE, f"stage {stage.name}", wrong)
-            entries += [e for part in ("outs", "deps") for e in entry.get(part) or () if isinstance(e, Mapping)]
-    sizes = {} if weights is None or files is None else {weights.md5: (sum(f.bytes for f in files), len(files))}
-    counts: dict[str, set[object]] = {}
-    for entry in entries:
-        _judge_entry(entry, sizes, count, wrong)
-        counts.setdefault(str(entry.get("md5")), set()).add(entry.get("nfiles"))
-    for md5, found in counts.items():
-        if len(found) > 1:
-            wrong(f"{md5} has {' and '.join(sorted(map(str, found)))} files")
-    return problems
-
-
-def _judge_entry(
-    entry: Mapping[str, Any], sizes: Mapping[str, tuple[int, int]], count: Callable[[str], int | None],
-    wrong: Callable[[str], None],
-) -> None:  # fmt: skip
-    path, md5 = _quoted(entry.get("path")), str(entry.get("md5"))
-    _known(entry, _ENTRY, path, wrong)
-    if entry.get("hash", "md5") != "md5":
-        wrong(f"{path}: hash is {_quoted(entry.get('hash'))}, not md5")
-    for key, kind in _WHOLE.items():
-        if key in entry and type(entry[key]) is not kind:
-            wrong(f"{path}: {key} is {_quoted(entry[key])}")
-    size, number = sizes.get(md5, (None, None))
-    if number is None and md5.endswith(".dir"):
-        number = count(md5)
-    if size is not None and entry.get("size", size) != size:
-        wrong(f"{path}: size is {_quoted(entry['size'])}, and the files have {size} bytes")
-    if md5.endswith(".dir") and number is not None and entry.get("nfiles", number) != number:
-        wrong(f"{path}: nfiles is {_quoted(entry['nfiles'])}, and there are {number}")
-
-
-def _known(entry: object, keys: frozenset[str], where: str, wrong: Callable[[str], None]) -> None:
-    unknown = [key for key in entry if key not in keys] if isinstance(entry, Mapping) else []
-    if unknown:
-        wrong(f"{where} holds {_quoted(unknown[0])}, which DVC does not write")
-
-
 def judge_tensors(path: str, listed: Sequence[TensorEntry], found: Iterable[tuple[TensorEntry, bool]]) -> list[Problem]:
     """Whether a tensor manifest is what the weights give.
 
@@ -386,16 +301,17 @@ def judge_tensors(path: str, listed: Sequence[TensorEntry], found: Iterable[tupl
         said = missing.pop(entry.name, None)
         if said is None:
             if must:
-                problems.append(Problem("manifest", path, f"it lacks the tensor {_quoted(entry.name)}"))
+                problems.append(Problem("manifest", path, f"it lacks the tensor {quoted(entry.name)}"))
         elif said != entry:
             fields = [name for name in entry.__slots__ if getattr(said, name) != getattr(entry, name)]
             problems.append(
-                Problem("manifest", path, f"of tensor {_quoted(entry.name)} it says another {', '.join(fields)} than "
+                Problem("manifest", path, f"of tensor {quoted(entry.name)} it says another {', '.join(fields)} than "
                         "the weights do")
             )  # fmt: skip
-    problems += [Problem("manifest", path, f"the weights have no tensor {_quoted(name)}") for name in missing]
+    problems += [Problem("manifest", path, f"the weights have no tensor {quoted(name)}") for name in missing]
     return problems
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
+    """A value of untrusted origin, fit for a message."""
     return "nothing" if value is None else shorten(printable(repr(value)), 100)

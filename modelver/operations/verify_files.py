@@ -14,12 +14,12 @@ from modelver.core.verify import (
     Problem,
     TagObject,
     judge_manifests,
-    judge_pointers,
     judge_sidecar,
     judge_tag,
     judge_trailers,
     parse_tag_object,
 )
+from modelver.core.verify_pointers import judge_pointers
 from modelver.errors import CheckFailed, InvalidInput, NotFound
 from modelver.operations.facts import ModelFacts, build_sidecar, collect, read_sidecar, yaml_or_none
 from modelver.operations.snapshot import Snapshot
