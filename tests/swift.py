@@ -4,6 +4,7 @@ It checks signatures and checksums, does multipart, versioning and conditional w
 """
 
 import ctypes
+import functools
 import os
 import pwd
 import signal
@@ -96,17 +97,7 @@ class S3:
 
     def client(self) -> Any:
         """A botocore client, for looking at the storage past modelver and DVC, and for harming it; it never retries."""
-        from botocore.config import Config
-        from botocore.session import Session
-
-        return Session().create_client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=self.key,
-            aws_secret_access_key=self.secret,
-            region_name="us-east-1",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        return _client(self.endpoint, self.key, self.secret)
 
     def bucket(self) -> str:
         """A new bucket; its name."""
@@ -234,6 +225,21 @@ class Swift(S3):
             server.kill()
             server.wait()
             del self._servers[name]
+
+
+@functools.cache
+def _client(endpoint: str, key: str, secret: str) -> Any:
+    from botocore.config import Config
+    from botocore.session import Session
+
+    return Session().create_client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        region_name="us-east-1",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
 
 
 class PortTaken(Exception):

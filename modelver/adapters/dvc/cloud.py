@@ -106,6 +106,12 @@ class CloudStore:
         except FileNotFoundError:
             return
 
+    def move(self, source: str, target: str) -> None:
+        """See `Store`."""
+        place = f"{self._root}/{target}"
+        self._system.makedirs(self._system.parent(place), exist_ok=True)
+        self._system.mv(f"{self._root}/{source}", place)
+
     def list(self, path: str) -> Iterator[tuple[str, int, str, float | None]]:
         """See `Store`."""
         self._fs.invalidate_cache()

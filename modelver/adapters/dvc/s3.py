@@ -108,6 +108,15 @@ class S3Store:
             if not self._bucket_seen:
                 self.probe()
 
+    def move(self, source: str, target: str) -> None:
+        """S3 has no rename: copied there by the storage itself, then deleted here."""
+        here, there = f"{self._bucket}/{self._key(source)}", f"{self._bucket}/{self._key(target)}"
+        self._fs.cp_file(here, there)
+        copied, original = self.stat(target), self.stat(source)
+        if original is None or copied is None or copied[0] != original[0]:
+            raise ended_early(copied[0] if copied else 0, original[0] if original else 0)
+        self.delete(source)
+
     def list(self, path: str) -> Iterator[tuple[str, int, str, float | None]]:
         """See `Store`."""
         more: dict[str, str] = {}

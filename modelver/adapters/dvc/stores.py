@@ -47,6 +47,10 @@ class Store(Protocol):
         """Remove it if it is there."""
         ...
 
+    def move(self, source: str, target: str) -> None:
+        """Rename within the storage, in place of what is there; killed midway, the source is still whole."""
+        ...
+
     def list(self, path: str) -> Iterator[tuple[str, int, str, float | None]]:
         """Everything below a path: path, size, stamp, time."""
         ...
@@ -107,7 +111,9 @@ class FolderStore:
             return None
         if not stat.S_ISREG(found.st_mode):
             return None
-        return found.st_size, f"{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}", found.st_mtime
+        stamp = f"{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"
+        # a file that was copied in with its old times has been there since its inode changed
+        return found.st_size, stamp, max(found.st_mtime, found.st_ctime)
 
     def read(self, path: str, offset: int) -> Iterator[bytes]:
         """See `Store`."""
@@ -144,6 +150,14 @@ class FolderStore:
     def delete(self, path: str) -> None:
         """See `Store`."""
         remove_file(self._root / path)
+
+    def move(self, source: str, target: str) -> None:
+        """See `Store`."""
+        place = self._root / target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (self._root / source).replace(place)
+        fsync_folder(place.parent)
+        fsync_folder((self._root / source).parent)
 
     def list(self, path: str) -> Iterator[tuple[str, int, str, float | None]]:
         """See `Store`."""
