@@ -9,6 +9,7 @@ import typer
 
 from modelver.cli import (
     add,
+    backup,
     check,
     client,
     demo,
@@ -61,6 +62,7 @@ _COMMANDS = (
     ("check", check.check),
     ("get", get.get),
     ("gc", gc.gc),
+    ("backup", backup.backup),
     ("client", client.client),
     ("portability", portability.portability),
     ("restore", restore.restore),

@@ -32,13 +32,17 @@ class Named:
 
     Attributes:
         objects: hashes, ``.dir`` at the end for folders.
-        outs: folders among them that are outs: which files they hold must be known.
+        outs: those among them that are outs; of folders it must be known which files they hold.
         paths: hash → the path that it was tracked as, for people; not of all.
     """
 
     objects: frozenset[str]
     outs: frozenset[str]
     paths: Mapping[str, str]
+
+    def tracked(self) -> "Named":
+        """The outs alone: what stages merely depend on may be files of Git's."""
+        return Named(self.outs, self.outs, self.paths)
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def named_in(data: bytes, path: str, *, lenient: bool = False) -> Named:
         if not lenient:
             raise
         document = None
-        outs |= {name for name in objects if name.endswith(".dir")}
+        outs |= objects
     # a lock file's entries are relative to its folder, a pointer's to its ``wdir`` there
     working = document.get("wdir") if isinstance(document, dict) else None
     base = posixpath.join(posixpath.dirname(path), working if isinstance(working, str) else "")
@@ -94,7 +98,7 @@ def named_in(data: bytes, path: str, *, lenient: bool = False) -> Named:
             todo += [(inner, is_out) for inner in value]
         elif isinstance(value, str) and _EXACT.match(value):
             objects.add(value)
-            if is_out and value.endswith(".dir"):
+            if is_out:
                 outs.add(value)
     return Named(frozenset(objects), frozenset(outs), paths)
 
@@ -202,7 +206,7 @@ class Pointers:
         if lacking and (there := remote()) is not None:
             self._list_there(lacking, there)
         unlisted = {name: paths.get(name, name) for name in lacking if name not in self._listings}
-        needed = {name: path for name, path in unlisted.items() if name in named.outs and not self._in_git(name, path)}
+        needed = {name: path for name, path in unlisted.items() if name in named.outs and not self.in_git(name, path)}
         if needed and not self._lenient:
             name, path = sorted(needed.items(), key=lambda item: item[1])[0]
             more = f" (and {len(needed) - 1} more folders)" if len(needed) > 1 else ""
@@ -216,6 +220,14 @@ class Pointers:
                 hashes.add(md5)
                 paths.setdefault(md5, f"{paths.get(name, name)}/{path}")
         return Objects(frozenset(hashes), paths, needed)
+
+    def in_git(self, md5: str, path: str) -> bool:
+        """Whether Git itself has an out's path, in a tree that names it: an out with ``cache: false``."""
+        for blob in [blob for blob, named in self._named.items() if md5 in named.outs]:
+            tree = self._root_of(blob)
+            if tree and self._git.run("ls-tree", "-z", "--full-tree", tree, "--", path):
+                return True
+        return False
 
     def _list_here(self, name: str, cache: DvcCache | None) -> bool:
         if name not in self._listings and cache is not None:
@@ -256,14 +268,6 @@ class Pointers:
                     continue  # only a help; what it does not tell is looked for elsewhere
                 md5 = hashlib.md5(dvc_dir_listing(files), usedforsecurity=False).hexdigest()
                 self._listings.setdefault(f"{md5}.dir", [(entry.path, entry.md5) for entry in files])
-
-    def _in_git(self, folder: str, path: str) -> bool:
-        """Whether Git itself has files below a folder's path, in a tree that names it: an out with ``cache: false``."""
-        for blob in [blob for blob, named in self._named.items() if folder in named.outs]:
-            tree = self._root_of(blob)
-            if tree and self._git.run("ls-tree", "-z", "--full-tree", tree, "--", path):
-                return True
-        return False
 
     def _load(self, trees: Iterable[str]) -> set[str]:
         """Read trees and all below, each once; the pointer blobs in them."""

@@ -1,0 +1,405 @@
+"""A backup: one folder with all versions in it, as a Git bundle and the DVC objects, that needs nothing else.
+
+    modelver-backup.json       what is in it, with the digest of every file and its own
+    git/<sha256>.bundle        all commits, tags, branches, notes and the newest stash
+    objects/files/md5/ab/…     the objects, laid out as a DVC remote
+
+The manifest is written last and replaced in one step, and what it names is never written over: until then the folder
+is the backup that it was before.
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from modelver.adapters.dvc import DvcCache, DvcRemote
+from modelver.adapters.git import GitRepository
+from modelver.adapters.git.bundle import bundle_refs, fetched_refs, make_bundle
+from modelver.core.backup import MANIFEST, BackupManifest, BackupObject, BackupVersion, load_manifest
+from modelver.disk import Digest, HashCache, copy_file, exclusive, write_atomic
+from modelver.disk.files import digest_file, fsync_folder
+from modelver.errors import CheckFailed, ExternalFailure, NotFound, Refused
+from modelver.operations import roots
+from modelver.operations.facts import collect
+from modelver.operations.gc import alone, any_remote
+from modelver.operations.objects import Needed, listings_of, version_objects
+from modelver.operations.project import Project
+from modelver.operations.reachable import Pointers
+from modelver.operations.snapshot import CommitSnapshot
+
+OBJECTS = "objects"
+_JOBS = 4
+
+Say = Callable[[str], None]
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class BackupResult:
+    """What a backup did.
+
+    Attributes:
+        folder: where it is.
+        versions: tags.
+        objects, bytes: all that it holds of DVC's.
+        copied, copied_bytes: those of them that were not there before.
+        absent: paths that commits name whose objects nobody has, and no version needs to be restored.
+        dry_run: nothing was written.
+    """
+
+    folder: str
+    versions: tuple[str, ...]
+    objects: int
+    bytes: int
+    copied: int
+    copied_bytes: int
+    absent: tuple[str, ...]
+    dry_run: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return {**vars(self), "versions": list(self.versions), "absent": list(self.absent)}
+
+
+def backup(
+    project: Project,
+    folder: Path,
+    *,
+    dvc_remote: str | None = None,
+    plain_http: bool = False,
+    full: bool = False,
+    dry_run: bool = False,
+    say: Say = lambda _: None,
+    progress: Progress = lambda _: None,
+) -> BackupResult:
+    """Copy all versions into a folder, or bring the backup there up to date.
+
+    Args:
+        project: the repository.
+        folder: a new or empty folder, or an earlier backup of the same repository.
+        dvc_remote: where to take objects from that are not in the cache; None means the default one.
+        plain_http: speak to it without encryption.
+        full: read again what an earlier backup put there.
+        dry_run: only look.
+        say: told of what goes on.
+        progress: told of bytes copied.
+
+    Raises:
+        Refused: the folder is something else; history is cut off here; the backup there has versions that are not here.
+        CheckFailed: objects that versions need are nowhere to be found whole; nothing is claimed then.
+        ExternalFailure: Git, the DVC remote or the disk failed.
+    """
+    project.require_dvc()
+    roots.refuse_cut_history(project.git)
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100
+    old = _existing(project, folder)
+    remote = any_remote(project.root, dvc_remote, plain_http=plain_http)
+    with alone(project.git):
+        wanted, unlisted = _wanted(project, remote, say)
+        work = _Backup(project, folder, old, remote, full, progress)
+        if dry_run:
+            return work.preview(wanted, unlisted)
+        folder.mkdir(parents=True, exist_ok=True)
+        with exclusive(folder / ".lock", 1.0):
+            return work.run(wanted, unlisted, say)
+
+
+class _Backup:
+    def __init__(
+        self, project: Project, folder: Path, old: BackupManifest | None, remote: DvcRemote | None, full: bool,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self._project = project
+        self._folder = folder
+        self._old = old
+        self._remote = remote
+        self._full = full
+        self._progress = progress
+        self._cache = DvcCache.find(project.root)
+        self._hashes = HashCache(project.git.state_dir)
+
+    @cached_property
+    def _known(self) -> Mapping[str, BackupObject]:
+        return {} if self._old is None else {item.md5: item for item in self._old.objects}
+
+    def preview(self, wanted: "Mapping[str, _Wanted]", unlisted: list[str]) -> BackupResult:
+        """What would be done, by names alone."""
+        new = [name for name in wanted if not object_path(self._folder, name).is_file()]
+        size = sum(self._cache.path(name).stat().st_size for name in new if self._cache.has(name))
+        tags = tuple(version.tag for version in self._project.registry.versions())
+        return BackupResult(str(self._folder), tags, len(wanted), size, len(new), size, tuple(unlisted), True)
+
+    def run(self, wanted: "Mapping[str, _Wanted]", unlisted: list[str], say: Say) -> BackupResult:
+        """Write everything, the manifest last."""
+        for left in (self._folder / OBJECTS).glob("files/md5/??/*.part"):
+            left.unlink()
+        with ThreadPoolExecutor(_JOBS) as pool:
+            found = dict(zip(wanted, pool.map(self._place, wanted.values()), strict=True))
+        absent = {name for name, placed in found.items() if placed is None}
+        lost = sorted({tag for name in absent for tag in wanted[name].versions})
+        if lost:
+            raise self._incomplete(lost, wanted, absent)
+        for place in sorted({object_path(self._folder, name).parent for name in found if name not in absent}):
+            fsync_folder(place)
+        say("bundling Git's history")
+        manifest = self._manifest(
+            {name: placed for name, placed in found.items() if placed is not None}, wanted, absent
+        )
+        write_atomic(self._folder / MANIFEST, manifest.dump())
+        write_atomic(self._folder / "README.txt", _README)
+        self._sweep(manifest)
+        new = [placed for placed in found.values() if placed is not None and placed.copied]
+        return BackupResult(
+            str(self._folder), tuple(version.tag for version in manifest.versions), len(manifest.objects),
+            sum(item.bytes for item in manifest.objects), len(new), sum(placed.bytes for placed in new),
+            (*unlisted, *sorted(item["path"] for item in manifest.absent)), False,
+        )  # fmt: skip
+
+    def _place(self, wanted: "_Wanted") -> "_Placed | None":
+        """Have one object in the backup, whole; None where nobody has it."""
+        place = object_path(self._folder, wanted.md5)
+        kept = self._kept(wanted, place)
+        if kept is not None:
+            return kept
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f"{place.name}.part")
+        for source in (self._from_cache, self._from_manifest, self._from_remote):
+            digest = source(wanted, part)
+            if digest is not None and wanted.accepts(digest):
+                if digest_file(part) != digest:
+                    raise ExternalFailure(f"{part}: what was written there reads back differently")
+                size = part.stat().st_size
+                part.replace(place)
+                self._progress(size)
+                return _Placed(digest, size, copied=True)
+            part.unlink(missing_ok=True)
+        return None
+
+    def _kept(self, wanted: "_Wanted", place: Path) -> "_Placed | None":
+        known = self._known.get(wanted.md5)
+        if known is None or not place.is_file():
+            return None
+        digest = digest_file(place) if self._full else self._hashes.digest(place)
+        if digest.sha256 != known.sha256 or not wanted.accepts(digest):
+            return None
+        return _Placed(digest, known.bytes, copied=False)
+
+    def _from_cache(self, wanted: "_Wanted", part: Path) -> Digest | None:
+        if not self._cache.has(wanted.md5):
+            return None
+        digest = copy_file(self._cache.path(wanted.md5), part, mode=0o444, digest=True, settled=True)
+        _flush(part)
+        return digest
+
+    def _from_manifest(self, wanted: "_Wanted", part: Path) -> Digest | None:
+        return None if wanted.content is None else _write(part, [wanted.content])
+
+    def _from_remote(self, wanted: "_Wanted", part: Path) -> Digest | None:
+        if self._remote is None or self._remote.stat(wanted.md5) is None:
+            return None
+        return _write(part, self._remote.read(wanted.md5))
+
+    def _manifest(
+        self, found: "Mapping[str, _Placed]", wanted: "Mapping[str, _Wanted]", absent: set[str]
+    ) -> BackupManifest:
+        git = self._project.git
+        head = git.head()
+        bundle, refs = self._bundle()
+        return BackupManifest(
+            made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            bundle=f"git/{bundle.name}",
+            bundle_bytes=bundle.stat().st_size,
+            bundle_sha256=bundle.stem,
+            head=head.branch or head.commit or "",
+            refs=refs,
+            remotes=remote_urls(git),
+            versions=tuple(
+                BackupVersion(v.tag, v.record.object_id, v.record.commit, v.model)
+                for v in sorted(self._project.registry.versions(), key=lambda v: v.tag)
+            ),
+            objects=tuple(BackupObject(n, p.digest.sha256, p.bytes) for n, p in sorted(found.items())),
+            absent=tuple({"md5": name, "path": wanted[name].path} for name in sorted(absent)),
+        )
+
+    def _bundle(self) -> tuple[Path, dict[str, str]]:
+        """The bundle of all refs as they are now, read back and compared; an earlier one that holds the same stays."""
+        git, place = self._project.git, self._folder / "git"
+        place.mkdir(exist_ok=True)
+        if self._old is not None and self._old.refs == bundle_refs(git):
+            bundle = self._folder / self._old.bundle
+            if bundle.is_file() and digest_file(bundle).sha256 == self._old.bundle_sha256:
+                return bundle, dict(self._old.refs)
+        for left in place.glob("*.part"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        part = place / "new.bundle.part"
+        refs = make_bundle(git, part)
+        _flush(part)
+        have = fetched_refs(part, place / "check.part")
+        shutil.rmtree(place / "check.part")
+        lacking = sorted(name for name, value in refs.items() if name != "HEAD" and have.get(name) != value)
+        if lacking:
+            raise ExternalFailure(f"Git's bundle does not hold {lacking[0]}", hint="git fsck")
+        bundle = place / f"{digest_file(part).sha256}.bundle"
+        part.replace(bundle)
+        fsync_folder(place)
+        return bundle, refs
+
+    def _sweep(self, manifest: BackupManifest) -> None:
+        """Remove bundles that the manifest does not name any more."""
+        for bundle in (self._folder / "git").iterdir():
+            if bundle.is_file() and f"git/{bundle.name}" != manifest.bundle and bundle.suffix in (".bundle", ".part"):
+                bundle.unlink()
+
+    def _incomplete(self, lost: list[str], wanted: "Mapping[str, _Wanted]", absent: set[str]) -> CheckFailed:
+        where = "the cache" if self._remote is None else f"the cache or DVC remote {self._remote.name}"
+        first = next(wanted[name] for name in sorted(absent) if wanted[name].versions)
+        more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+        return CheckFailed(
+            f"no backup was made: {where} does not have all that {', '.join(lost[:5])}{more} need whole, for example "
+            f"{first.path} ({first.md5})",
+            hint="modelver verify --all --remote   (says what is missing where)",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An object to back up, and the versions that can't be restored without it."""
+
+    md5: str
+    path: str
+    sha256: str | None = None
+    content: bytes | None = None
+    versions: tuple[str, ...] = ()
+
+    def accepts(self, digest: Digest) -> bool:
+        """Whether bytes of this digest are it."""
+        return digest.md5 == self.md5.removesuffix(".dir") and self.sha256 in (None, digest.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    digest: Digest
+    bytes: int
+    copied: bool
+
+
+def _wanted(project: Project, remote: DvcRemote | None, say: Say) -> tuple[dict[str, _Wanted], list[str]]:
+    """All objects: what versions need to be restored, and what every tag and branch tracks besides."""
+    cache = DvcCache.find(project.root)
+    git = project.git
+    listings = listings_of(cache, lambda: remote)
+    found: dict[str, _Wanted] = {}
+    versions = project.registry.versions()
+    say(f"looking up what {len(versions)} versions need")
+    for version in versions:
+        commit = version.record.commit
+        try:
+            needed = version_objects(git, commit, version.model, listings).restoring()
+        except NotFound as error:
+            if collect(CommitSnapshot(git, commit), version.model).weights is None:
+                continue  # a tag of GTO's for what lies in Git itself
+            raise CheckFailed(f"no backup was made: {version.tag}: {error.message}", hint=error.hint) from None
+        for item in needed:
+            found[item.md5] = _merged(found.get(item.md5), item, version.tag)
+    past = roots.history(git, roots.gather(git, roots.worktrees(git), time.time()))
+    pointers = Pointers(git, lenient=True)
+    named = pointers.named_by({*(past.trees[tip] for tip in past.tips), *past.bare_trees})
+    objects = pointers.expand(named.tracked(), cache, lambda: remote)
+    for md5 in sorted(objects.hashes - found.keys()):
+        path = objects.paths.get(md5, md5)
+        if cache.has(md5) or not pointers.in_git(md5, path):  # a metrics file, `cache: false`, is in Git
+            found[md5] = _Wanted(md5, path)
+    unlisted = sorted(objects.unlisted.values())
+    return found, unlisted
+
+
+def _merged(known: _Wanted | None, item: Needed, tag: str) -> _Wanted:
+    if known is None:
+        return _Wanted(item.md5, item.what, item.sha256, item.content, (tag,))
+    return _Wanted(
+        known.md5, known.path, known.sha256 or item.sha256, known.content or item.content, (*known.versions, tag)
+    )
+
+
+def _existing(project: Project, folder: Path) -> BackupManifest | None:
+    """The backup that is in the folder; None where it is new or empty."""
+    for top in (project.root, project.git.common_dir):
+        if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(top)):
+            raise Refused(
+                f"{folder} lies in the repository itself", hint="take a folder outside of it, on another disk"
+            )
+    if folder.exists() and not folder.is_dir():
+        raise Refused(f"{folder} is no folder")
+    if not (folder / MANIFEST).is_file():
+        if folder.is_dir() and any(name not in (".lock", "git", OBJECTS) for name in os.listdir(folder)):  # noqa: PTH208
+            raise Refused(f"{folder} holds something else than a backup", hint="take a new or empty folder")
+        return None
+    old = load_manifest((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+    here = {version.record.object_id for version in project.registry.versions()}
+    gone = [version.tag for version in old.versions if version.object not in here]
+    if gone:
+        raise Refused(
+            f"the backup in {folder} holds versions that this repository does not have: {', '.join(gone[:5])}",
+            hint=f"git fetch {folder / old.bundle} 'refs/tags/*:refs/tags/*'   (or take another folder)",
+        )
+    return old
+
+
+def object_path(folder: Path, md5: str) -> Path:
+    """Where a backup has an object."""
+    return folder / OBJECTS / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def remote_urls(git: GitRepository) -> dict[str, str]:
+    """Names and addresses of the Git remotes, without credentials."""
+    from modelver.adapters.git.process import redact
+
+    found = {}
+    for name in git.text("remote").splitlines():
+        url = git.config(f"remote.{name}.url")
+        if url:
+            found[name] = redact(url)
+    return found
+
+
+def _write(part: Path, pieces: Iterable[bytes]) -> Digest:
+    first, second = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with part.open("wb") as file:
+        for piece in pieces:
+            first.update(piece)
+            second.update(piece)
+            file.write(piece)
+        os.fchmod(file.fileno(), 0o444)
+    _flush(part)
+    return Digest(first.hexdigest(), second.hexdigest())
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_README = b"""\
+This folder is a backup that `modelver backup` made. With modelver:
+
+    modelver restore THIS_FOLDER --into NEW_FOLDER
+
+Without it (Git and DVC alone):
+
+    git clone git/*.bundle NEW_FOLDER
+    cd NEW_FOLDER
+    dvc remote add --default --local backup THIS_FOLDER/objects
+    dvc pull
+
+modelver-backup.json lists every file with its SHA-256.
+"""
