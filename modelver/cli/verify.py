@@ -77,7 +77,10 @@ def verify(
         raise InvalidInput("which tag shall be accepted?", hint="modelver verify NAME@v1.2.0 --accept")
     opened = repository()
     if accept and ref is not None:
-        say(opened.accept_tag(ref))
+        accepted = opened.accept_tag(ref)
+        say(f"accepted: {ref} is {accepted or 'gone'}")
+        if accepted is None:
+            return
     report = opened.verify(
         VerifyRequest(
             ref=ref,

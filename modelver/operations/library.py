@@ -469,8 +469,12 @@ class Repository:
 
         return verify(self._project(), request or VerifyRequest(), bars=bars or no_bars)
 
-    def accept_tag(self, tag: str) -> str:
-        """Remember that what a tag names now, or that it is gone, is right; raises NotFound where nobody knows it."""
+    def accept_tag(self, tag: str) -> str | None:
+        """Remember that what a tag names now (returned), or that it is gone (None), is right.
+
+        Raises:
+            NotFound: no such tag is there, and none is remembered.
+        """
         from modelver.operations.verify import accept
 
         return accept(self._project(), tag)

@@ -162,8 +162,8 @@ def verify(project: Project, request: VerifyRequest, *, bars: Bars = no_bars) ->
     return VerifyReport(versions, decisions, tuple(refs.notes(request.model) if request.ref is None else ()))
 
 
-def accept(project: Project, tag: str) -> str:
-    """Remember that what a tag names now, or that it is gone, is right; a sentence that says so.
+def accept(project: Project, tag: str) -> str | None:
+    """Remember that what a tag names now, or that it is gone, is right; what it names, None where it is gone.
 
     Args:
         project: the repository.
@@ -178,7 +178,7 @@ def accept(project: Project, tag: str) -> str:
     ref = refs.here.get(tag)
     known = Known(tag, "", "", "accepted") if ref is None else Known(tag, ref.object_id, ref.commit, "accepted")
     known_tags.remember(project.git, [known])
-    return f"{tag} is gone, and may be" if ref is None else f"{tag} is {ref.object_id}, and may be"
+    return None if ref is None else ref.object_id
 
 
 def _pick(project: Project, refs: TagRefs, request: VerifyRequest) -> list[str]:

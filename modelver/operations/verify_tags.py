@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from modelver.adapters.git import GitRepository
 from modelver.core.names import TagName, parse_tag
 from modelver.core.tag_memory import Elsewhere, Known, expected, in_force, judge_ref
-from modelver.core.verify import Problem, TagObject
+from modelver.core.verify import Problem, TagObject, quoted
 from modelver.operations import known_tags
 from modelver.operations.project import Project
 from modelver.operations.promote import declared_environments
@@ -135,7 +135,7 @@ def judge_decision(name: str, parsed: TagName, found: TagObject, versions: Mappi
     if found.name != name:
         problems.append(
             Problem(
-                "tag", name, f"the tag object calls itself {found.name!r:.100}: the ref was made to name another tag"
+                "tag", name, f"the tag object calls itself {quoted(found.name)}: the ref was made to name another tag"
             )
         )
     said = found.trailers
@@ -143,9 +143,8 @@ def judge_decision(name: str, parsed: TagName, found: TagObject, versions: Mappi
     for key, wanted in (("Model", parsed.model), ("Environment", parsed.environment), ("Version", version)):
         value = said.get(f"Modelver-{key}")
         if value is not None and value != wanted:
-            problems.append(
-                Problem("tag", name, f"its message says Modelver-{key}: {value!r:.100}, and it is {wanted}")
-            )
+            truth = f"it is {wanted}" if wanted is not None else "the commit that it points at is no version"
+            problems.append(Problem("tag", name, f"its message says Modelver-{key}: {quoted(value)}, and {truth}"))
     return problems
 
 
