@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-def factory(_global, kind, times="1000000", log="/dev/null"):
+def factory(_global, kind, times="1000000", log="/dev/null", **_others):
     """``kind`` of fault for the first ``times`` requests that it concerns; each request is a line in ``log``."""
     left = [int(times)]
 

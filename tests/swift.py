@@ -202,7 +202,7 @@ class Swift(S3):
         Args:
             factory: ``module:function`` after paste.deploy's filter_factory, ``function(global_conf, **settings)``
                 that returns ``filter(app)``; the module lies in tests/ and imports nothing beyond the standard library.
-            settings: for the function, as strings.
+            settings: for the function, which gets them as strings, and one more named ``__name__``.
         """
         module = f"{factory.partition(':')[0]}.py"
         filters = self._folder / "filters"
@@ -219,7 +219,11 @@ class Swift(S3):
         )
         server = self._servers[name] = _run(self._folder, name)
         try:
-            _wait(server, port)
+            try:
+                _wait(server, port)
+            except PortTaken:
+                log = (self._folder / f"{name}.log").read_text()
+                raise RuntimeError(f"the server does not start with {factory}:\n{log[-2000:]}") from None
             yield S3(f"http://127.0.0.1:{port}")
         finally:
             server.kill()

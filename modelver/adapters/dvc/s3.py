@@ -12,9 +12,14 @@ from modelver.disk import open_regular
 ATTEMPTS = 4
 """Times that a request is sent, with up to 1, 2 and 4 s between them (botocore's standard mode)."""
 
+PROBE_TIMEOUT = 14
+"""Seconds after which a storage that says nothing is called unreachable."""
+
+PAGE = 1000
+"""Objects that a list's answer holds, S3's own limit."""
+
 _CONNECT_TIMEOUT = 5
 _READ_TIMEOUT = 60
-_PROBE_TIMEOUT = 14
 _RESUMES = 20
 _FRUITLESS = 4
 _CONNECTIONS = 32
@@ -57,7 +62,7 @@ class S3Store:
 
     def probe(self) -> None:
         """A prefix without objects is nothing; a missing bucket fails."""
-        self._fs.call_s3("list_objects_v2", Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1, timeout=_PROBE_TIMEOUT)
+        self._fs.call_s3("list_objects_v2", Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1, timeout=PROBE_TIMEOUT)
         self._bucket_seen = True
 
     def stat(self, path: str) -> Stat | None:
@@ -122,7 +127,7 @@ class S3Store:
         more: dict[str, str] = {}
         while True:
             page = self._fs.call_s3(
-                "list_objects_v2", Bucket=self._bucket, Prefix=f"{self._key(path)}/", MaxKeys=1000, **more
+                "list_objects_v2", Bucket=self._bucket, Prefix=f"{self._key(path)}/", MaxKeys=PAGE, **more
             )
             for entry in page.get("Contents", ()):
                 yield (entry["Key"], *_stat(entry["Size"], entry))
