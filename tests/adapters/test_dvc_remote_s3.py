@@ -408,7 +408,7 @@ def test_a_read_that_always_breaks_off_fails(swift: Swift, keys: None, bucket: s
     with swift.faulty("s3_faults:factory", kind="truncated") as server:
         place = in_bucket(tmp_path / "repo", server, bucket, "broken")
         swift.client().put_object(Bucket=bucket, Key=f"broken/{PATH}", Body=data)
-        with pytest.raises(ExternalFailure, match="broke off|overloaded"):
+        with pytest.raises(ExternalFailure, match=r"broke off|overloaded"):
             list(place.remote.read(NAME))
 
 
