@@ -6,7 +6,7 @@ DEPS   := pip install --quiet --disable-pip-version-check
 # An S3 server for tests, with dependencies that nothing else here should see.
 SWIFT  := $(or $(MODELVER_SWIFT_VENV),.venv-swift)
 
-.PHONY: help venv swift demo test test-s3 test-all lint types floors own bench wheel clean
+.PHONY: help venv swift demo test test-s3 test-all fuzz lint types floors own bench wheel clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ test-s3: venv swift ## run the tests that need an S3 server
 
 test-all: venv ## run the tests with every long sweep whole
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+fuzz: venv ## fuzz all readers: make fuzz MINUTES=60
+	@$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),60) $(ARGS)
 
 lint: venv ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -70,6 +70,8 @@ def _read(weights: Path, kind: str, signature: Mapping[str, Any]) -> "dict[str, 
             arrays[name] = text(numpy_helper.to_array(tensor))
         except FileNotFoundError:
             raise InvalidInput(f"{path} is missing, the test data of {kind} {name!r}", hint=_HINT) from None
+        except KeyError as error:
+            raise InvalidInput(f"{path} holds elements of type {error}, which ONNX does not have", hint=_HINT) from None
         except (DecodeError, ValueError, TypeError) as error:
             raise InvalidInput(f"{path} is no ONNX tensor: {error}", hint=_HINT) from None
     return arrays

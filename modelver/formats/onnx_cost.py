@@ -89,7 +89,7 @@ def estimate(proto: Any, sizes: Mapping[str, int] | None = None) -> tuple[Cost, 
     assumed = _fix(fixed.graph, sizes or {})
     try:
         inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+    except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError):
         inferred = fixed
     walk = _Walk()
     peak = walk.graph(inferred.graph, {})
