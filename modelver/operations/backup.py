@@ -25,14 +25,11 @@ from modelver.adapters.git.bundle import bundle_refs, fetched_refs, make_bundle
 from modelver.core.backup import MANIFEST, BackupManifest, BackupObject, BackupVersion, load_manifest
 from modelver.disk import Digest, HashCache, copy_file, exclusive, write_atomic
 from modelver.disk.files import digest_file, fsync_folder
-from modelver.errors import CheckFailed, ExternalFailure, NotFound, Refused
+from modelver.errors import CheckFailed, ExternalFailure, Refused
 from modelver.operations import roots
-from modelver.operations.facts import collect
-from modelver.operations.gc import alone, any_remote
-from modelver.operations.objects import Needed, listings_of, version_objects
+from modelver.operations.backup_needs import Wanted, wanted_by_all
+from modelver.operations.gc import alone
 from modelver.operations.project import Project
-from modelver.operations.reachable import Pointers
-from modelver.operations.snapshot import CommitSnapshot
 
 OBJECTS = "objects"
 _JOBS = 4
@@ -100,9 +97,9 @@ def backup(
     roots.refuse_cut_history(project.git)
     folder = Path(os.path.abspath(folder))  # noqa: PTH100
     old = _existing(project, folder)
-    remote = any_remote(project.root, dvc_remote, plain_http=plain_http)
+    remote = _remote(project, dvc_remote, plain_http, say)
     with alone(project.git):
-        wanted, unlisted = _wanted(project, remote, say)
+        wanted, unlisted = wanted_by_all(project, remote, say)
         work = _Backup(project, folder, old, remote, full, progress)
         if dry_run:
             return work.preview(wanted, unlisted)
@@ -129,14 +126,14 @@ class _Backup:
     def _known(self) -> Mapping[str, BackupObject]:
         return {} if self._old is None else {item.md5: item for item in self._old.objects}
 
-    def preview(self, wanted: "Mapping[str, _Wanted]", unlisted: list[str]) -> BackupResult:
+    def preview(self, wanted: "Mapping[str, Wanted]", unlisted: list[str]) -> BackupResult:
         """What would be done, by names alone."""
         new = [name for name in wanted if not object_path(self._folder, name).is_file()]
         size = sum(self._cache.path(name).stat().st_size for name in new if self._cache.has(name))
         tags = tuple(version.tag for version in self._project.registry.versions())
         return BackupResult(str(self._folder), tags, len(wanted), size, len(new), size, tuple(unlisted), True)
 
-    def run(self, wanted: "Mapping[str, _Wanted]", unlisted: list[str], say: Say) -> BackupResult:
+    def run(self, wanted: "Mapping[str, Wanted]", unlisted: list[str], say: Say) -> BackupResult:
         """Write everything, the manifest last."""
         for left in (self._folder / OBJECTS).glob("files/md5/??/*.part"):
             left.unlink()
@@ -162,7 +159,7 @@ class _Backup:
             (*unlisted, *sorted(item["path"] for item in manifest.absent)), False,
         )  # fmt: skip
 
-    def _place(self, wanted: "_Wanted") -> "_Placed | None":
+    def _place(self, wanted: "Wanted") -> "_Placed | None":
         """Have one object in the backup, whole; None where nobody has it."""
         place = object_path(self._folder, wanted.md5)
         kept = self._kept(wanted, place)
@@ -182,7 +179,7 @@ class _Backup:
             part.unlink(missing_ok=True)
         return None
 
-    def _kept(self, wanted: "_Wanted", place: Path) -> "_Placed | None":
+    def _kept(self, wanted: "Wanted", place: Path) -> "_Placed | None":
         known = self._known.get(wanted.md5)
         if known is None or not place.is_file():
             return None
@@ -191,23 +188,23 @@ class _Backup:
             return None
         return _Placed(digest, known.bytes, copied=False)
 
-    def _from_cache(self, wanted: "_Wanted", part: Path) -> Digest | None:
+    def _from_cache(self, wanted: "Wanted", part: Path) -> Digest | None:
         if not self._cache.has(wanted.md5):
             return None
         digest = copy_file(self._cache.path(wanted.md5), part, mode=0o444, digest=True, settled=True)
         _flush(part)
         return digest
 
-    def _from_manifest(self, wanted: "_Wanted", part: Path) -> Digest | None:
+    def _from_manifest(self, wanted: "Wanted", part: Path) -> Digest | None:
         return None if wanted.content is None else _write(part, [wanted.content])
 
-    def _from_remote(self, wanted: "_Wanted", part: Path) -> Digest | None:
+    def _from_remote(self, wanted: "Wanted", part: Path) -> Digest | None:
         if self._remote is None or self._remote.stat(wanted.md5) is None:
             return None
         return _write(part, self._remote.read(wanted.md5))
 
     def _manifest(
-        self, found: "Mapping[str, _Placed]", wanted: "Mapping[str, _Wanted]", absent: set[str]
+        self, found: "Mapping[str, _Placed]", wanted: "Mapping[str, Wanted]", absent: set[str]
     ) -> BackupManifest:
         git = self._project.git
         head = git.head()
@@ -257,7 +254,7 @@ class _Backup:
             if bundle.is_file() and f"git/{bundle.name}" != manifest.bundle and bundle.suffix in (".bundle", ".part"):
                 bundle.unlink()
 
-    def _incomplete(self, lost: list[str], wanted: "Mapping[str, _Wanted]", absent: set[str]) -> CheckFailed:
+    def _incomplete(self, lost: list[str], wanted: "Mapping[str, Wanted]", absent: set[str]) -> CheckFailed:
         where = "the cache" if self._remote is None else f"the cache or DVC remote {self._remote.name}"
         first = next(wanted[name] for name in sorted(absent) if wanted[name].versions)
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
@@ -269,63 +266,21 @@ class _Backup:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """An object to back up, and the versions that can't be restored without it."""
-
-    md5: str
-    path: str
-    sha256: str | None = None
-    content: bytes | None = None
-    versions: tuple[str, ...] = ()
-
-    def accepts(self, digest: Digest) -> bool:
-        """Whether bytes of this digest are it."""
-        return digest.md5 == self.md5.removesuffix(".dir") and self.sha256 in (None, digest.sha256)
-
-
-@dataclass(frozen=True, slots=True)
 class _Placed:
     digest: Digest
     bytes: int
     copied: bool
 
 
-def _wanted(project: Project, remote: DvcRemote | None, say: Say) -> tuple[dict[str, _Wanted], list[str]]:
-    """All objects: what versions need to be restored, and what every tag and branch tracks besides."""
-    cache = DvcCache.find(project.root)
-    git = project.git
-    listings = listings_of(cache, lambda: remote)
-    found: dict[str, _Wanted] = {}
-    versions = project.registry.versions()
-    say(f"looking up what {len(versions)} versions need")
-    for version in versions:
-        commit = version.record.commit
-        try:
-            needed = version_objects(git, commit, version.model, listings).restoring()
-        except NotFound as error:
-            if collect(CommitSnapshot(git, commit), version.model).weights is None:
-                continue  # a tag of GTO's for what lies in Git itself
-            raise CheckFailed(f"no backup was made: {version.tag}: {error.message}", hint=error.hint) from None
-        for item in needed:
-            found[item.md5] = _merged(found.get(item.md5), item, version.tag)
-    past = roots.history(git, roots.gather(git, roots.worktrees(git), time.time()))
-    pointers = Pointers(git, lenient=True)
-    named = pointers.named_by({*(past.trees[tip] for tip in past.tips), *past.bare_trees})
-    objects = pointers.expand(named.tracked(), cache, lambda: remote)
-    for md5 in sorted(objects.hashes - found.keys()):
-        path = objects.paths.get(md5, md5)
-        if cache.has(md5) or not pointers.in_git(md5, path):  # a metrics file, `cache: false`, is in Git
-            found[md5] = _Wanted(md5, path)
-    unlisted = sorted(objects.unlisted.values())
-    return found, unlisted
-
-
-def _merged(known: _Wanted | None, item: Needed, tag: str) -> _Wanted:
-    if known is None:
-        return _Wanted(item.md5, item.what, item.sha256, item.content, (tag,))
-    return _Wanted(
-        known.md5, known.path, known.sha256 or item.sha256, known.content or item.content, (*known.versions, tag)
-    )
+def _remote(project: Project, name: str | None, plain_http: bool, say: Say) -> DvcRemote | None:
+    """Where to take from what the cache lacks; None where none is configured, as the cache may have everything."""
+    try:
+        return DvcRemote.open(project.root, name, plain_http=plain_http)
+    except Refused as refusal:
+        if name is not None:
+            raise
+        say(f"from the cache alone: {refusal.message}")
+        return None
 
 
 def _existing(project: Project, folder: Path) -> BackupManifest | None:

@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelver.adapters.dvc import DvcCache, DvcRemote
+from modelver.adapters.dvc import DvcCache
 from modelver.adapters.dvc.locking import dvc_locked
 from modelver.adapters.git import GitRepository
 from modelver.core.retention import Policy, kept_commits
 from modelver.disk import exclusive
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations import roots
+from modelver.operations.named import Named, together
 from modelver.operations.project import Project
-from modelver.operations.reachable import Named, Objects, Pointers, together
+from modelver.operations.reachable import Objects, Pointers, Remotes
 from modelver.operations.transaction import locked
 
 Say = Callable[[str], None]
@@ -171,13 +172,13 @@ class Looker:
 
     def __init__(
         self, git: GitRepository, cache: DvcCache | None, request: GcRequest, say: Say,
-        remote: Callable[[], DvcRemote | None] | None = None,
+        remotes: Remotes | None = None,
     ) -> None:  # fmt: skip
         self.git = git
         self._cache = cache
         self._request = request
         self._say = say
-        self._remote = remote or (lambda: any_remote(git.root, plain_http=request.plain_http))
+        self._remotes = remotes or Remotes(git.root, plain_http=request.plain_http)
         self._pointers = Pointers(git, lenient=request.lenient)
         self._told = False
         self._gone: tuple[set[str], frozenset[str]] = set(), frozenset()
@@ -219,7 +220,7 @@ class Looker:
         if self._cache is not None:
             skip.append(self._cache.folder)
         lying = self._pointers.lying_in(trees, skip, self._cache)
-        return self._pointers.expand(together([named, lying]), self._cache, self._remote)
+        return self._pointers.expand(together([named, lying]), self._cache, self._remotes)
 
     def paths(self, doomed: Iterable[str]) -> dict[str, str]:
         """What objects that nothing needs were once tracked as: by commits that were let go, and by their folders."""
@@ -253,19 +254,9 @@ def alone(git: GitRepository) -> Iterator[None]:
         raise
 
 
-def any_remote(root: Path, name: str | None = None, *, plain_http: bool = False) -> DvcRemote | None:
-    """The DVC remote that folders' listings can be looked up on; None where none is configured."""
-    try:
-        return DvcRemote.open(root, name, plain_http=plain_http)
-    except Refused:
-        if name is not None:
-            raise
-        return None
-
-
 def refuse_foreign_cache(cache: DvcCache, trees: Sequence[roots.Worktree], *, shared: bool) -> list[str]:
     """Raise Refused where the cache is not this repository's own; warnings where it may be used all the same."""
-    place = Path(os.path.realpath(cache.folder))
+    place = Path(os.path.realpath(cache.folder / "files" / "md5"))
     if any(place.is_relative_to(os.path.realpath(tree.root)) for tree in trees):
         return []
     if not shared:

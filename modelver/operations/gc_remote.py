@@ -26,12 +26,11 @@ from modelver.operations.gc import (
     Looker,
     Say,
     alone,
-    any_remote,
     removal_order,
     unlisted_warnings,
 )
 from modelver.operations.project import Project
-from modelver.operations.reachable import Objects
+from modelver.operations.reachable import Objects, Remotes
 
 _JOBS = 8
 _T = TypeVar("_T")
@@ -81,9 +80,11 @@ class _Run:
         self._retired = RetiredObjects(remote)
         self._say = say
         cache = DvcCache.find(project.root)
-        default = any_remote(project.root, plain_http=request.plain_http)
         # a listing that this remote lacks may be on the default one
-        self._looker = Looker(self._git, cache, request, say, lambda: default or remote)
+        remotes = Remotes(project.root, remote, plain_http=request.plain_http)
+        self._looker = Looker(self._git, cache, request, say, remotes)
+        self._ahead = 0.0
+        """Seconds that this machine's clock is ahead of the storage's, by which it says when objects were written."""
         self._stored: dict[str, Stored] = {}
         self._aside: list[Retired] = []
 
@@ -94,7 +95,7 @@ class _Run:
         self._say(f"listing {self._remote.name}")
         self._aside = list(self._retired.all())
         self._stored = {stored.md5: stored for stored in self._remote.objects()}
-        now = time.time()
+        now = self._now()
         doomed = [s for s in self._stored.values() if s.md5 not in needed.hashes]
         old = [stored for stored in doomed if self._is_old(stored, now)]
         paths = self._looker.paths([s.md5 for s in old]) if old else {}
@@ -111,12 +112,14 @@ class _Run:
 
     def carry_out(self, plan: GcResult) -> GcResult:
         """Do what was planned, as far as it still holds."""
+        clock = self._retired.now()
+        self._ahead = max(0.0, time.time() - clock) if clock is not None else 0.0
         needed = self._looker.look()
-        start = int(time.time())
+        start = int(self._now())
         each(self._retire_if_old, [item for item in plan.items if item.md5 not in needed.hashes])
         # the last look: from here on whoever publishes finds missing what is missing
         needed = self._looker.look()
-        aside, now = list(self._retired.all()), time.time()
+        aside, now = list(self._retired.all()), self._now()
         back = [retired for retired in aside if retired.md5 in needed.hashes]
         # a folder's listing last: whoever sees it takes its files to be there
         each(self._retired.put_back, [retired for retired in back if not retired.md5.endswith(".dir")])
@@ -139,9 +142,12 @@ class _Run:
 
     def _retire_if_old(self, item: Item) -> None:
         """Set an object aside, unless somebody has written it anew since it was listed."""
-        stored, now = self._remote.stat(item.md5), time.time()
+        stored, now = self._remote.stat(item.md5), self._now()
         if stored is not None and stored.stamp == self._stored[item.md5].stamp and self._is_old(stored, now):
             self._retired.retire(item.md5, stored.bytes, int(now))
+
+    def _now(self) -> float:
+        return time.time() - self._ahead
 
     def _is_old(self, stored: Stored, now: float) -> bool:
         """Whether the storage itself says that an object is older than the grace period."""

@@ -2,47 +2,24 @@
 
 import hashlib
 import os
-import posixpath
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache, DvcRemote, Listing
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core.manifest import dvc_dir_listing, load_files
 from modelver.core.pointers import is_pointer
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
+from modelver.operations.named import Named, named_in, together
 from modelver.operations.objects import remote_listing
 from modelver.operations.roots import Worktree
 
 MANIFEST = "files.jsonl"
 MAX_POINTER = 32 << 20
 _TOGETHER = 2000
-_MD5 = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])(?:\.dir\b)?")
-_EXACT = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
-
-
-@dataclass(frozen=True)
-class Named:
-    """What pointers name.
-
-    Attributes:
-        objects: hashes, ``.dir`` at the end for folders.
-        outs: those among them that are outs; of folders it must be known which files they hold.
-        paths: hash → the path that it was tracked as, for people; not of all.
-    """
-
-    objects: frozenset[str]
-    outs: frozenset[str]
-    paths: Mapping[str, str]
-
-    def tracked(self) -> "Named":
-        """The outs alone: what stages merely depend on may be files of Git's."""
-        return Named(self.outs, self.outs, self.paths)
 
 
 @dataclass(frozen=True)
@@ -60,47 +37,32 @@ class Objects:
     unlisted: Mapping[str, str] = field(default_factory=dict)
 
 
-def named_in(data: bytes, path: str, *, lenient: bool = False) -> Named:
-    """What one pointer file names: every hash that stands in it, wherever; one too many only keeps too much.
+class Remotes:
+    """DVC remotes that folders' listings can be looked up on, opened when they are first needed.
 
     Args:
-        data: its content.
-        path: where it lies, for messages and for the paths of its outs.
-        lenient: take what the text holds where it is no YAML.
+        root: the DVC repository.
+        more: a remote that is open already.
+        plain_http: speak to the default one without encryption.
 
-    Raises:
-        InvalidInput: it can't be read.
+    Attributes:
+        why_not: why the default one can't be used; empty where it can.
     """
-    objects = set(_MD5.findall(data.decode("utf-8", "replace")))
-    outs: set[str] = set()
-    paths: dict[str, str] = {}
-    try:
-        document = yaml.load(data, path)
-        if document is not None and not isinstance(document, dict):
-            raise InvalidInput(f"{path}: no pointer file of DVC's")
-    except InvalidInput:
-        if not lenient:
-            raise
-        document = None
-        outs |= objects
-    # a lock file's entries are relative to its folder, a pointer's to its ``wdir`` there
-    working = document.get("wdir") if isinstance(document, dict) else None
-    base = posixpath.join(posixpath.dirname(path), working if isinstance(working, str) else "")
-    todo: list[tuple[Any, bool]] = [(document, True)]
-    while todo:
-        value, is_out = todo.pop()
-        if isinstance(value, dict):
-            if isinstance(name := value.get("md5"), str) and isinstance(place := value.get("path"), str):
-                paths.setdefault(name, posixpath.normpath(posixpath.join(base, place)))
-            todo += [(inner, is_out and key != "deps") for key, inner in value.items()]
-            todo += [(key, False) for key in value]
-        elif isinstance(value, list):
-            todo += [(inner, is_out) for inner in value]
-        elif isinstance(value, str) and _EXACT.match(value):
-            objects.add(value)
-            if is_out:
-                outs.add(value)
-    return Named(frozenset(objects), frozenset(outs), paths)
+
+    def __init__(self, root: Path, more: DvcRemote | None = None, *, plain_http: bool = False) -> None:
+        self._root = root
+        self._more = [more] if more else []
+        self._plain_http = plain_http
+        self.why_not = ""
+
+    @cached_property
+    def all(self) -> list[DvcRemote]:
+        """The default one, if it can be used, and the other."""
+        try:
+            default = [DvcRemote.open(self._root, plain_http=self._plain_http)]
+        except Refused as refusal:
+            default, self.why_not = [], refusal.message
+        return default + [remote for remote in self._more if not default or remote.identity != default[0].identity]
 
 
 class Pointers:
@@ -188,10 +150,8 @@ class Pointers:
             staged.update(self._staged(tree))
         return together([*found, self.named_by((), staged)])
 
-    def expand(
-        self, named: Named, cache: DvcCache | None, remote: Callable[[], DvcRemote | None] = lambda: None
-    ) -> Objects:
-        """Add the files of folders: from the cache, from the manifests in Git, or else from the remote.
+    def expand(self, named: Named, cache: DvcCache | None, remotes: Remotes | None = None) -> Objects:
+        """Add the files of folders: from the cache, from the manifests in Git, or else from a remote.
 
         Raises:
             Refused: nobody has a listing, so that it can't be known which files the folder needs.
@@ -203,16 +163,17 @@ class Pointers:
         if lacking:
             self._read_manifests()
         lacking = [name for name in lacking if name not in self._listings]
-        if lacking and (there := remote()) is not None:
-            self._list_there(lacking, there)
+        for remote in remotes.all if lacking and remotes else ():
+            self._list_there([name for name in lacking if name not in self._listings], remote)
         unlisted = {name: paths.get(name, name) for name in lacking if name not in self._listings}
         needed = {name: path for name, path in unlisted.items() if name in named.outs and not self.in_git(name, path)}
         if needed and not self._lenient:
             name, path = sorted(needed.items(), key=lambda item: item[1])[0]
-            more = f" (and {len(needed) - 1} more folders)" if len(needed) > 1 else ""
+            more = f", nor that of {len(needed) - 1} more folders" if len(needed) > 1 else ""
+            why = f" ({remotes.why_not})" if remotes and remotes.why_not else ""
             raise Refused(
-                f"neither the cache nor the remote has the listing of {path} ({name}){more}, so it can't be known "
-                "which files it needs",
+                f"neither DVC's cache nor a remote has the listing of {path} ({name}){more}, so it can't be known "
+                f"which files are needed{why}",
                 hint="dvc fetch --all-commits   (or --skip-unreadable, if it is lost for good)",
             )
         for name in folders:
@@ -363,19 +324,6 @@ class Pointers:
             if path and is_pointer(name) and not meta.startswith(b"160000"):
                 found[meta.split(b" ")[1].decode()] = name
         return found
-
-
-def together(parts: Iterable[Named]) -> Named:
-    """All that any of them names."""
-    objects: set[str] = set()
-    outs: set[str] = set()
-    paths: dict[str, str] = {}
-    for part in parts:
-        objects |= part.objects
-        outs |= part.outs
-        for name, path in part.paths.items():
-            paths.setdefault(name, path)
-    return Named(frozenset(objects), frozenset(outs), paths)
 
 
 def _read(file: Path) -> bytes:

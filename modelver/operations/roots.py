@@ -129,8 +129,9 @@ def fetched(git: GitRepository, *, fetch: bool = True) -> Iterator[list[str]]:
             refspecs = [f"+refs/{kind}/*:{place}/{number}/{kind}/*" for kind in ("heads", "tags")]
             try:
                 git.run(
-                    "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags", "--refmap=",
-                    "--no-write-fetch-head", "--no-recurse-submodules", "--", remote, *refspecs,
+                    "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags", "--no-prune",
+                    "--no-prune-tags", "--refmap=", "--no-write-fetch-head", "--no-recurse-submodules", "--", remote,
+                    *refspecs,
                 )  # fmt: skip
             except ExternalFailure as failure:
                 raise ExternalFailure(

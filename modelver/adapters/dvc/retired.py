@@ -5,12 +5,15 @@ the storage is the only kind of removal that can be taken back once it shows tha
 """
 
 import re
+import secrets
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelver.adapters.dvc.remote import DvcRemote
+from modelver.disk.files import digest_file
 
 PLACE = "files/modelver/retired"
 _RETIRED = re.compile(rf"{PLACE}/([0-9]{{1,12}})/([0-9a-f]{{2}})/([0-9a-f]{{30}}(?:\.dir)?)\Z")
@@ -55,16 +58,31 @@ class RetiredObjects:
         """Set an object aside."""
         retired = Retired(md5, size, now)
         with self._errors(md5):
-            _move(self._store, _home(md5), retired.path)
+            self._store.move(_home(md5), retired.path)
         return retired
 
     def put_back(self, retired: Retired) -> None:
-        """Take an object back into DVC's sight; where another copy is there by now, that one stays."""
+        """Take an object back into DVC's sight; where it is there by now in the same size, what was set aside goes."""
         with self._errors(retired.md5):
-            if self._remote.stat(retired.md5) is None:
-                _move(self._store, retired.path, _home(retired.md5))
-            else:
+            there = self._remote.stat(retired.md5)
+            if there is None:
+                self._store.move(retired.path, _home(retired.md5))
+            elif there.bytes == retired.bytes:
                 self._store.delete(retired.path)
+
+    def now(self) -> float | None:
+        """The storage's own clock: the time that it gives what is written now; None where it gives none."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"modelver gc asks for the time: " + secrets.token_hex(16).encode())
+            file.flush()
+            path = Path(file.name)
+            md5 = digest_file(path).md5
+            self._remote.write(md5, path)
+        try:
+            stored = self._remote.stat(md5)
+        finally:
+            self._remote.delete(md5)
+        return None if stored is None else stored.modified
 
     def purge(self, retired: Retired) -> None:
         """Remove an object for good."""
@@ -77,21 +95,3 @@ class RetiredObjects:
 
 def _home(md5: str) -> str:
     return f"files/md5/{md5[:2]}/{md5[2:]}"
-
-
-def _move(store: Any, source: str, target: str) -> None:
-    """Within a folder a rename. Elsewhere a copy on the server and then a removal: killed between, both are there."""
-    root = getattr(store, "_root", None)
-    if isinstance(root, Path):
-        place = root / target
-        place.parent.mkdir(parents=True, exist_ok=True)
-        (root / source).replace(place)
-        return
-    key = getattr(store, "_key", None)
-    here, there = (f"{store._bucket}/{key(path)}" if key else f"{root}/{path}" for path in (source, target))
-    if key or store._whole_writes:
-        store._fs.cp_file(here, there)
-        store._fs.rm_file(here)
-    else:
-        store._system.makedirs(store._system.parent(there), exist_ok=True)
-        store._system.mv(here, there)
