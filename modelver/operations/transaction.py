@@ -20,6 +20,7 @@ from modelver.adapters.git.objects import RefChange, set_index_entries, update_r
 from modelver.disk import exclusive, remove_file, write_atomic
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations import known_tags
+from modelver.operations.processes import git_is_running
 
 JOURNAL = "journal.json"
 LOCK_TIMEOUT = 60.0
@@ -27,12 +28,6 @@ LOCK_TIMEOUT = 60.0
 
 # What `write_atomic`, `write_commit` and `write_tag` make in the state folder, and leave there when they are killed.
 _SCRATCH = re.compile(r"\.journal\.json\..*\.tmp|index-.*|sign-.*")
-
-# Gits that run for long and hold no lock: a pager in another window, an editor's helper.
-_READERS = frozenset(
-    {"blame", "cat-file", "credential-cache--daemon", "daemon", "diff", "fsmonitor--daemon", "grep", "help", "log"}
-    | {"ls-files", "ls-remote", "ls-tree", "reflog", "rev-list", "shortlog", "show", "upload-pack", "whatchanged"}
-)
 
 
 @dataclass(frozen=True)
@@ -322,34 +317,8 @@ def _clear_stale_locks(git: GitRepository, transaction: Transaction) -> None:
         present = [lock for lock in locks if lock.exists()]
         if not present:
             return
-        if not _git_is_running(git):
+        if not git_is_running(git):
             for lock in present:
                 remove_file(lock)
             return
         time.sleep(0.05)
-
-
-def _git_is_running(git: GitRepository) -> bool:
-    """Whether a Git process works in this repository (by Linux's /proc; elsewhere, whether a lock is young)."""
-    processes = Path("/proc")
-    if not (processes / "self" / "comm").exists():
-        index = git.git_dir / "index.lock"
-        return index.exists() and time.time() - index.stat().st_mtime < 5
-    homes = [os.path.realpath(git.root), os.path.realpath(git.common_dir)]
-    for entry in processes.iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            if (entry / "comm").read_text().strip() != "git" or _only_reads((entry / "cmdline").read_bytes()):
-                continue
-            cwd = os.path.realpath((entry / "cwd").readlink())
-        except OSError:  # ended meanwhile, or another user's
-            continue
-        if any(cwd == home or cwd.startswith(home + os.sep) for home in homes):
-            return True
-    return False
-
-
-def _only_reads(command_line: bytes) -> bool:
-    words = os.fsdecode(command_line).split("\0")[1:]
-    return next((word in _READERS for word in words if not word.startswith("-")), False)
