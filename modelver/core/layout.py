@@ -49,6 +49,11 @@ class Layout:
         return f"{self.folder}/validation.json"
 
     @property
+    def scores(self) -> str:
+        """The metrics of `stage validate` as rows, overall and by slice: what `dvc plots` draws."""
+        return f"{self.folder}/scores.json"
+
+    @property
     def assessment(self) -> str:
         """What `stage assess` found."""
         return f"{self.folder}/assessment.json"
@@ -86,6 +91,7 @@ class Layout:
             self.files,
             self.source,
             self.validation,
+            self.scores,
             self.assessment,
             self.variants_record,
             self.variants_latency,

@@ -11,6 +11,7 @@ dvc.lock text eol=lf
 models/**/metadata.yaml text eol=lf
 models/**/source.json text eol=lf
 models/**/validation.json text eol=lf
+models/**/scores.json text eol=lf
 models/**/assessment.json text eol=lf
 models/**/variants.json text eol=lf
 models/**/variants-latency.json text eol=lf
@@ -88,6 +89,17 @@ STAGES: dict[str, Any] = {
                 "modelver.models.${key}.validate",
             ],
             "metrics": [{"models/${key}/validation.json": {"cache": False}}],
+            "plots": [
+                {
+                    "models/${key}/scores.json": {
+                        "cache": False,
+                        "template": "bar_horizontal",
+                        "x": "value",
+                        "y": "metric",
+                        "title": "${key}",
+                    }
+                }
+            ],
         },
     },
 }

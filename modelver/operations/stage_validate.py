@@ -1,7 +1,7 @@
 """``modelver stage validate NAME``: is the exported model whole, does it run, and does it say what its source said?"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ class _Ran:
 
 
 def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress | None = None) -> ValidationResult:
-    """Validate ``models/NAME/weights/`` and write ``models/NAME/validation.json``.
+    """Validate ``models/NAME/weights/``; write ``validation.json`` and ``scores.json`` into ``models/NAME/``.
 
     A verdict that says no is written and returned, and does not raise: the DVC stage must end with status 0, or
     ``dvc repro`` would not record what was found. ``modelver tag`` and ``modelver check`` refuse on it. Weights whose
@@ -93,7 +93,8 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     entry = parse_settings(model, settings)
     asked = parse_validation(model, settings)
     home = root / Layout(model).folder
-    (root / Layout(model).validation).unlink(missing_ok=True)  # an old verdict must not outlive an error
+    for record in (Layout(model).validation, Layout(model).scores):
+        (root / record).unlink(missing_ok=True)  # an old verdict must not outlive an error
     source = _source(root, model)
     files = _files(root, model)
     checks = [structure.digests(home / "weights", files, progress)]
@@ -122,9 +123,29 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
         **({"latency": measured.to_dict()} if measured else {}),
         "schema": [SCHEMA],
     }
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(root / Layout(model).validation, lambda: [memoryview(text.encode("utf-8"))])
+    _write(root / Layout(model).scores, _score_rows(metrics, checks))
+    _write(root / Layout(model).validation, document)
     return ValidationResult(model, ok, flatten(metrics), ran.parity, tuple(checks), document)
+
+
+def _score_rows(metrics: Mapping[str, Any], checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """The rows of ``scores.json``: the share of checks that passed, then each metric, overall and by slice.
+
+    DVC draws lists of objects with the same keys alone, and none that is empty; so there is one row at least.
+    """
+    rows = [{"metric": "checks passed", "value": rounded(sum(check.ok for check in checks) / len(checks))}]
+    slices = metrics.get("slices") or {}
+    for name, value in metrics.items():
+        if isinstance(value, Mapping):
+            continue
+        rows.append({"metric": name, "value": value})
+        rows += [{"metric": f"{name}, {part}", "value": own[name]} for part, own in slices.items() if name in own]
+    return rows
+
+
+def _write(path: Path, document: object) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, lambda: [memoryview(text.encode("utf-8"))])
 
 
 _NOT_RUN: Mapping[str, Any] = {"ran": False, "ok": False, "version": None}
