@@ -179,7 +179,7 @@ def judge_objects(
         if fault:
             problems.append(_damaged(item, fault, local.path(item.md5)))
     if remote is None:
-        return problems + _not_here(tag, absent, len(needed))
+        return problems + _not_here(tag, absent, sum(item.content is None for item in needed))
     where = remote.remote.name
     for finding in remote.look(needed):
         item = finding.needed
@@ -214,7 +214,7 @@ def _not_here(tag: str, absent: Sequence[Needed], count: int) -> list[Problem]:
     if not absent:
         return []
     names = ", ".join(item.what for item in absent[:3]) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
-    what = "the weights are" if len(absent) == count else f"{len(absent)} of {count} objects are"
+    what = "the weights are" if len(absent) == count else f"{len(absent)} of {count} files are"
     return [
         Problem(
             "missing",
