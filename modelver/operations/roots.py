@@ -19,7 +19,9 @@ PRIVATE = "refs/modelver/gc"
 _ID = re.compile(rb"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 _ENTRY = re.compile(rb"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*?> (-?\d+) [+-]\d{4}(?:\t|\Z)")
 _TAG = re.compile(rf"refs/tags/|{PRIVATE}/[0-9a-f]+/[0-9]+/tags/")
-_LEFT_BEHIND = frozenset({"ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG", "BISECT_LOG"})
+_LEFT_BEHIND = frozenset({"ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG"})
+_LEFT_BY_MERGES = frozenset({"AUTO_MERGE", "REBASE_HEAD"})
+_UNDER_WAY = ("rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
 _MAX_STATE_FILE = 64 << 20
 
 
@@ -281,19 +283,22 @@ def _linked_dirs(common: Path) -> list[Path]:
 def _half_done(git_dir: Path, cutoff: float) -> tuple[set[str], set[str]]:
     """Ids in HEAD, MERGE_HEAD, … and in the state of a rebase, cherry-pick or bisect; those that count, and others.
 
-    What was left behind by something that has ended (ORIG_HEAD, FETCH_HEAD) counts while it is young, as reflogs do.
+    What was left behind by something that has ended (ORIG_HEAD, FETCH_HEAD, …) counts while it is young, as reflogs do.
     """
     young: set[str] = set()
     old: set[str] = set()
     files = [entry for entry in git_dir.iterdir() if entry.is_file() and re.fullmatch(r"[A-Z_]+", entry.name)]
     for folder in ("rebase-merge", "rebase-apply", "sequencer"):
         files += _files(git_dir / folder)
+    left = _LEFT_BEHIND
+    if not any((git_dir / name).exists() for name in _UNDER_WAY):
+        left |= _LEFT_BY_MERGES
     for file in files:
         with file.open("rb") as reading:
             data = reading.read(_MAX_STATE_FILE + 1)
         if len(data) > _MAX_STATE_FILE:
             raise Refused(f"{file} is larger than such a file can be")
-        ended = file.name in _LEFT_BEHIND and file.stat().st_mtime < cutoff
+        ended = file.name in left and file.stat().st_mtime < cutoff
         (old if ended else young).update(name.decode() for name in _ID.findall(data))
     return young, old
 
