@@ -11,9 +11,7 @@ from modelver.adapters.git.signed_by import names_in
 
 State = Literal["good", "bad", "unknown", "unsigned"]
 
-_UNKNOWN_KEY = re.compile(
-    r"^No principal matched\.$|^\[GNUPG:\] (?:NO_PUBKEY|EXPKEYSIG|EXPSIG) |cannot run |command not found", re.MULTILINE
-)
+_UNKNOWN_KEY = re.compile(r"^\[GNUPG:\] (?:NO_PUBKEY|EXPKEYSIG|EXPSIG) |cannot run |command not found", re.MULTILINE)
 _TAMPERED = re.compile(r"^\[GNUPG:\] (?:BADSIG|REVKEYSIG) |incorrect signature", re.MULTILINE)
 
 
@@ -56,5 +54,6 @@ def signature_of(git: GitRepository, tag: str, signers: Path | None = None) -> S
     why = " ".join(line for line in said.splitlines() if line and not line.startswith(("[GNUPG:] KEY", "error:")))[
         -300:
     ]
-    known_key = not _UNKNOWN_KEY.search(said)
-    return Signature("bad" if _TAMPERED.search(said) or known_key else "unknown", names, why)
+    # of an SSH signature that is whole Git tells the key's fingerprint, whether it knows the key or not
+    unknown = names or _UNKNOWN_KEY.search(said)
+    return Signature("unknown" if unknown and not _TAMPERED.search(said) else "bad", names, why)
