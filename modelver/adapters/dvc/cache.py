@@ -48,6 +48,11 @@ class DvcCache:
         """Where the cache is; it need not exist."""
         return self._settings.folder
 
+    @property
+    def sharable(self) -> Path | None:
+        """The main working tree's cache, where DVC itself would not find it from this linked one."""
+        return self._settings.sharable
+
     def share_main(self) -> Path | None:
         """Let DVC use the main working tree's cache in this linked one, by ``.dvc/config.local``, which Git ignores.
 

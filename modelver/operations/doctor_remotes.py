@@ -1,0 +1,122 @@
+"""Whether others can get what is published here: the DVC remote, the Git remote, and the tags there."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from functools import partial
+
+from modelver.adapters.dvc import DvcRemote
+from modelver.core.names import parse_tag
+from modelver.core.printable import printable
+from modelver.errors import ExternalFailure, ModelverError, Refused
+from modelver.operations.doctor import Problem, Scene
+
+_UNREACHABLE = "nobody can push or get weights until it answers"
+
+
+def relative_remotes(scene: Scene) -> Iterator[Problem]:
+    """Remotes that are folders relative to the configuration file."""
+    if not scene.has_dvc:
+        return
+    for remote in scene.settings.remotes():
+        if remote.path is None:
+            continue
+        option = "" if remote.level == "repo" else f" --{remote.level}"
+        yield Problem(
+            "relative-remote",
+            f"DVC remote {remote.name} is the relative folder {remote.url}",
+            "DVC 3.67 takes it from the file system's root as soon as it reads another commit's configuration, so "
+            "`dvc push --all-tags` fills another folder",
+            f"dvc remote modify{option} {shlex.quote(remote.name)} url {shlex.quote(str(remote.path))}",
+            partial(scene.settings.set_remote_url, remote.level, remote.name, str(remote.path)),
+            level="warning",
+        )
+
+
+def plain_http(scene: Scene) -> Iterator[Problem]:
+    """Remotes, not only the default one, that are spoken to without encryption."""
+    if not scene.has_dvc:
+        return
+    for name in sorted({remote.name for remote in scene.settings.remotes()}):
+        try:
+            DvcRemote.open(scene.root, name, plain_http=scene.plain_http)
+        except Refused as refusal:
+            if "not encrypted" in refusal.message:
+                yield Problem(
+                    "plain-http",
+                    refusal.message.partition(":")[0] if ", and http" not in refusal.message else refusal.message,
+                    "whoever sits on the line can take the credentials, and give other bytes",
+                    f"dvc remote modify {shlex.quote(name)} endpointurl https://…",
+                )
+        except ModelverError:  # told of the default one below, and of others when they are used
+            continue
+
+
+def dvc_remote(scene: Scene) -> Iterator[Problem]:
+    """Whether the default DVC remote answers."""
+    if not scene.has_dvc:
+        yield Problem("no-dvc", "DVC is not set up here", "weights can't be versioned without it", "modelver init")
+        return
+    if scene.offline:
+        return
+    try:
+        DvcRemote.open(scene.root, plain_http=scene.plain_http).probe()
+    except Refused as refusal:
+        if "not encrypted" not in refusal.message and ("no DVC remote" not in refusal.message or _published(scene)):
+            yield Problem("dvc-remote", refusal.message, _UNREACHABLE, refusal.hint)
+    except ExternalFailure as failure:
+        yield Problem("dvc-remote", failure.message, _UNREACHABLE, failure.hint)
+
+
+def git_remote(scene: Scene) -> Iterator[Problem]:
+    """Whether the Git remote answers, and whether its version tags are here."""
+    if scene.offline:
+        return
+    remote = scene.git.default_remote()
+    if remote is None:
+        if _published(scene):
+            yield Problem(
+                "git-remote",
+                "there is no Git remote",
+                "the versions are on this machine only",
+                "git remote add origin URL && modelver push",
+                level="warning",
+            )
+        return
+    try:
+        there = scene.git.remote_tags(remote, "*")
+    except ExternalFailure as failure:
+        yield Problem(
+            "git-remote",
+            f"Git remote {remote}: {failure.message}",
+            "nobody can publish, and it can't be known what others have published",
+            failure.hint or f"git ls-remote {shlex.quote(remote)}",
+        )
+        return
+    here = set(scene.git.text("for-each-ref", "--format=%(refname:short)", "refs/tags").splitlines())
+    missing = sorted(name for name in there.keys() - here if parse_tag(name) is not None)
+    if missing and not (os.environ.get("CI") and scene.git.is_shallow()):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        yield Problem(
+            "missing-tags",
+            f"{remote} has version tags that are not here: {printable(', '.join(missing[:3]))}{more}",
+            "the latest version, and what runs where, are unknown here",
+            f"git fetch --tags {shlex.quote(remote)}",
+            partial(_fetch_tags, scene, remote),
+            level="warning",
+        )
+
+
+CHECKS = (relative_remotes, plain_http, dvc_remote, git_remote)
+
+
+def _published(scene: Scene) -> bool:
+    return bool(scene.registry.models)
+
+
+def _fetch_tags(scene: Scene, remote: str) -> None:
+    if not re.match(r"[^-]", remote):
+        raise Refused(f"{remote!r} is no remote")
+    # without a refspec's plus sign a tag that is here stays as it is
+    scene.git.run("fetch", "--quiet", "--no-tags", "--", remote, "refs/tags/*:refs/tags/*")
