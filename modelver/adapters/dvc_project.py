@@ -69,7 +69,9 @@ def add_default_remote(root: Path, url: str) -> None:
         ExternalFailure: DVC refused.
     """
     # By the command: only that one turns a folder relative to where the user stands into one relative to `.dvc`.
-    command = [sys.executable, "-m", "dvc", "remote", "add", "--quiet", "--default", "--force", "--", "storage", url]
+    # -P: a file of the repository that happens to be called dvc.py is not DVC.
+    command = [sys.executable, "-P", "-m", "dvc", "remote", "add", "--quiet", "--default", "--force"]
+    command += ["--", "storage", url]
     env = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
