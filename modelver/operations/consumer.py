@@ -153,14 +153,14 @@ def resolve_among(registry: Registry, text: str, model: str | None) -> ModelVers
         Refused: it names no version.
     """
     ref = parse_ref(text)
+    tags = {v.tag: v for v in registry.versions()}
+    whole = tags.get(text.removeprefix("refs/").removeprefix("tags/"))
+    if whole is not None:
+        return whole
     default = model or (next(iter(registry.models)) if len(registry.models) == 1 else None)
     version = resolve_version(ref, registry, default)
     if version is not None:
         return version
-    short = text.removeprefix("refs/").removeprefix("tags/")
-    tags = {v.tag: v for v in registry.versions()}
-    if short in tags:
-        return tags[short]
     if text in registry.models:
         return resolve_among(registry, f"{text}@latest", None)
     if ref.kind == "version":

@@ -15,6 +15,8 @@ from modelver.errors import ExternalFailure, InvalidInput, Refused
 _MAX_BYTES = 1 << 20
 _REMOTE = re.compile(r'\s*remote\s*"(.*)"\s*\Z')
 
+_REFERENCE = re.compile(r"remote://([^/]*)", re.IGNORECASE)
+
 _SETTINGS = """
 url region profile endpointurl use_ssl allow_anonymous_login listobjects read_timeout connect_timeout timeout
 access_key_id secret_access_key session_token sse_customer_algorithm sse_customer_key cache_regions
@@ -94,24 +96,50 @@ def foreign_config(data: bytes | None, base: Path | None, where: str) -> Foreign
     for title, section in _sections(data, where).items():
         if title == "core" and isinstance(section.get("remote"), str):
             default = section["remote"].lower()  # as DVC reads it
-        match = _REMOTE.match(title)
-        if not match:
+        name = _name(title)
+        if name is None:
             continue
         settings = {key: value for key, value in section.items() if key in SETTINGS and isinstance(value, str)}
-        dropped += [f"remote.{match[1]}.{key}" for key in section if key not in settings]
+        dropped += [f"remote.{name}.{key}" for key in section if key not in settings]
         url = settings.get("url", "")
         if _is_relative(url) and base is not None:
             settings["url"] = os.path.abspath(base / url)  # noqa: PTH100  (textual, as DVC does it)
         elif _is_relative(url):
-            relative[match[1]] = url
+            relative[name] = url
             continue
-        kept[f'remote "{match[1]}"'] = settings
+        kept[f'remote "{name}"'] = settings
     if default is not None:
         kept["core"] = {"remote": default}
-    from configobj import ConfigObj  # type: ignore[import-untyped]  # quotes as DVC reads it
+    _check_references({name: str(kept[title].get("url", "")) for title in kept if (name := _name(title))}, where)
+    return ForeignConfig(_written(kept, where), default, relative, tuple(dropped))
 
-    text = "".join(f"{line}\n" for line in ConfigObj(kept, interpolation=False).write())
-    return ForeignConfig(text, default, relative, tuple(dropped))
+
+def _name(title: str) -> str | None:
+    match = _REMOTE.match(title)
+    return match[1] if match else None
+
+
+def _check_references(urls: Mapping[str, str], where: str) -> None:
+    """``remote://NAME/path`` is below another remote; DVC follows a circle of them for ever."""
+    for start in urls:
+        name, seen = start, set[str]()
+        while name in urls:
+            if name in seen:
+                raise InvalidInput(f"{where}: remote {start} is said to be below itself")
+            seen.add(name)
+            match = _REFERENCE.match(urls[name])
+            name = match[1].lower() if match else ""
+
+
+def _written(sections: Mapping[str, Mapping[str, Any]], where: str) -> str:
+    from configobj import ConfigObj, ConfigObjError  # type: ignore[import-untyped]  # quotes as DVC reads it
+
+    if any("%(" in value for section in sections.values() for value in section.values()):
+        raise InvalidInput(f"{where}: DVC takes %( in a value for the name of another one")
+    try:
+        return "".join(f"{line}\n" for line in ConfigObj(sections, interpolation=False).write())
+    except ConfigObjError as error:
+        raise InvalidInput(f"{where}: {error}") from None
 
 
 def _sections(data: bytes | None, where: str) -> dict[str, dict[str, Any]]:
