@@ -1,0 +1,346 @@
+"""backup and restore --into: whatever comes back is what was there, or nothing is claimed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from sandbox import Sandbox, environment
+from tracked import md5_of
+
+from modelver.core.backup import MANIFEST
+
+
+@pytest.fixture(scope="session")
+def backup_template(model_template, tmp_path_factory) -> Path:
+    """Two versions, a branch, a stash, notes, a DVC remote that has everything, and a backup."""
+    tmp = tmp_path_factory.mktemp("backup")
+    shutil.copytree(model_template, tmp / "repo", symlinks=True)
+    box = Sandbox(tmp / "repo", environment(tmp / "home"))
+    box.write(".dvc/config", "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../store\n")
+    box.commit("remote", ".dvc/config")
+    box.mv("tag", "m")
+    box.change("m", 2)
+    box.commit("2")
+    box.mv("tag", "m")
+    box.git("branch", "side", "HEAD~1")
+    box.git("notes", "add", "-m", "a note")
+    box.git("tag", "light")
+    box.write("notes.txt", "stashed\n")
+    box.git("stash", "push", "-q")
+    box.git("remote", "add", "origin", "https://me:canary-secret@example.com/x.git")
+    shutil.copytree(box.root / ".dvc/cache/files", tmp / "store/files")
+    box.mv("backup", str(tmp / "backup"))
+    return tmp
+
+
+@pytest.fixture
+def world(backup_template, tmp_path) -> Path:
+    place = tmp_path / "w"
+    shutil.copytree(backup_template, place, symlinks=True)
+    return place
+
+
+@pytest.fixture
+def box(world) -> Sandbox:
+    made = Sandbox(world / "repo", environment(world / "home"))
+    made.git("status")
+    return made
+
+
+def objects(top: Path) -> dict[str, bytes]:
+    found = {place.parent.name + place.name: place.read_bytes() for place in (top / "files/md5").glob("??/*")}
+    for name, data in found.items():
+        assert md5_of(data) == name.removesuffix(".dir")
+    return found
+
+
+def files(top: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+
+
+def restored(box: Sandbox, *options: str, status: int = 0) -> Sandbox:
+    box.mv("restore", str(box.root.parent / "backup"), "--into", str(box.root.parent / "new"), *options, status=status)
+    return Sandbox(box.root.parent / "new", box.env)
+
+
+def test_all_comes_back(box, world):
+    new = restored(box)
+    assert new.refs() == box.refs()
+    assert new.git("symbolic-ref", "HEAD") == box.git("symbolic-ref", "HEAD")
+    assert objects(new.root / ".dvc/cache") == objects(box.root / ".dvc/cache")
+    assert new.git("status", "--porcelain") == ""
+    assert new.git("notes", "show") == "a note"
+    assert "stashed" in new.git("stash", "show", "-p")
+    assert "canary" not in (new.root / ".git" / "config").read_text()
+    assert new.git("remote", "get-url", "origin") == "https://example.com/x.git"
+    assert new.mv("list", "--format", "json").json() == box.mv("list", "--format", "json").json()
+    weights = box.root / "models/m/weights"
+    assert files(new.root / "models/m/weights") == files(weights)
+    assert new.dvc("status", "--json").out.strip() == "{}"
+    new.mv("init")
+    new.git("checkout", "-q", "m@v1.0.0")
+    box.git("checkout", "-q", "m@v1.0.0")
+    assert files(new.root / "models/m/weights") == files(weights)
+    assert list(world.glob(".new.*")) == []
+
+
+def test_the_bundle_and_the_objects_are_enough_for_git_and_dvc(box, world):
+    """Without modelver: what the README in the backup says."""
+    bundle = next((world / "backup/git").glob("*.bundle"))
+    plain = Sandbox(world / "plain", box.env)
+    box.run("git", "clone", "-q", str(bundle), str(plain.root))
+    plain.git("checkout", "-q", "m@v1.0.0")
+    plain.dvc("remote", "add", "-q", "--local", "--default", "backup", str(world / "backup/objects"))
+    plain.dvc("pull", "-q")
+    box.git("checkout", "-q", "m@v1.0.0")
+    assert files(plain.root / "models/m/weights") == files(box.root / "models/m/weights")
+
+
+def test_a_second_backup_copies_what_is_new(box, world):
+    before = {path: path.stat().st_ino for path in (world / "backup/objects").rglob("*") if path.is_file()}
+    bundles = set((world / "backup/git").iterdir())
+    answer = box.mv("backup", "../backup", "--format", "json").json()
+    assert (answer["copied"], answer["versions"]) == (0, ["m@v1.0.0", "m@v1.0.1"])
+    assert set((world / "backup/git").iterdir()) == bundles
+    box.change("m", 3)
+    box.commit("3")
+    box.mv("tag", "m")
+    new = objects(box.root / ".dvc/cache").keys() - objects(world / "backup/objects").keys()
+    assert len(new) == 3
+    answer = box.mv("backup", "../backup", "--format", "json").json()
+    assert answer["copied"] == len(new)
+    assert objects(world / "backup/objects") == objects(box.root / ".dvc/cache")
+    assert all(path.stat().st_ino == inode for path, inode in before.items())
+    assert len(list((world / "backup/git").iterdir())) == 1
+    assert restored(box).refs() == box.refs()
+
+
+def test_what_the_cache_lacks_comes_from_the_remote(box, world):
+    shutil.rmtree(box.root / ".dvc/cache")
+    shutil.rmtree(world / "backup")
+    box.mv("backup", "../backup")
+    assert objects(world / "backup/objects") == objects(world / "store")
+
+
+def test_a_damaged_object_in_the_cache_is_taken_from_the_remote(box, world):
+    victim = next((box.root / ".dvc/cache/files/md5").glob("??/*[0-9a-f]"))
+    victim.chmod(0o644)
+    victim.write_bytes(victim.read_bytes()[:-1] + b"\0")
+    shutil.rmtree(world / "backup")
+    box.mv("backup", "../backup")
+    assert objects(world / "backup/objects") == objects(world / "store")
+
+
+def test_what_nobody_has_is_named_and_nothing_is_claimed(box, world):
+    shutil.rmtree(world / "backup")
+    listing = json.loads(next((box.root / ".dvc/cache/files/md5").glob("??/*.dir")).read_bytes())
+    md5 = listing[0]["md5"]
+    for top in (box.root / ".dvc/cache", world / "store"):
+        (top / "files/md5" / md5[:2] / md5[2:]).unlink()
+    done = box.refused("backup", "../backup", status=1)
+    assert "m@v1.0." in done.err
+    assert md5 in done.err
+    assert not (world / "backup" / MANIFEST).exists()
+    assert "is no backup" in box.mv("restore", "../backup", "--into", "../new", status=2).err
+
+
+def test_a_backup_that_fails_leaves_the_earlier_one_whole(box, world):
+    before = (world / "backup" / MANIFEST).read_bytes()
+    refs = box.refs()
+    box.change("m", 3)
+    box.commit("3")
+    box.mv("tag", "m")
+    for place in (box.root / ".dvc/cache/files/md5").glob("??/*"):
+        if not (world / "store/files/md5" / place.parent.name / place.name).exists():
+            place.unlink()
+    box.mv("backup", "../backup", status=1)
+    assert (world / "backup" / MANIFEST).read_bytes() == before
+    assert restored(box).refs() == refs
+
+
+def test_a_damaged_object_of_the_backup_is_copied_again(box, world):
+    victim = next((world / "backup/objects/files/md5").glob("??/*"))
+    right = victim.read_bytes()
+    victim.chmod(0o644)
+    victim.write_bytes(b"x" * len(right))
+    assert box.mv("backup", "../backup", "--format", "json").json()["copied"] == 1
+    assert victim.read_bytes() == right
+
+
+def test_full_reads_what_was_not_touched_since(box, world):
+    """A bit that flipped on the disk shows in no time stamp."""
+    import os
+
+    box.mv("backup", "../backup")
+    victim = next((world / "backup/objects/files/md5").glob("??/*"))
+    right, stat = victim.read_bytes(), victim.stat()
+    victim.chmod(0o644)
+    victim.write_bytes(b"x" * len(right))
+    victim.chmod(0o444)
+    os.utime(victim, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert box.mv("backup", "../backup", "--full", "--format", "json").json()["copied"] == 1
+    assert victim.read_bytes() == right
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "delete", "link"])
+def test_a_damaged_backup_is_not_restored(box, world, harm):
+    for victim in [next((world / "backup/objects/files/md5").glob("??/*[0-9a-f]")), _bundle(world)]:
+        kept = victim.read_bytes()
+        _harm(victim, harm)
+        done = box.mv("restore", "../backup", "--into", "../new", status=1)
+        assert victim.name[:20] in done.err
+        assert not (world / "new").exists()
+        assert list(world.glob(".new*")) == []
+        victim.unlink(missing_ok=True)
+        victim.write_bytes(kept)
+    assert restored(box).refs() == box.refs()
+
+
+def test_what_is_whole_of_a_damaged_backup_can_be_had(box, world):
+    old = json.loads((box.root / ".dvc/cache/files/md5").joinpath(*_pointer(box, "m@v1.0.0")).read_bytes())
+    new = json.loads((box.root / ".dvc/cache/files/md5").joinpath(*_pointer(box, "m@v1.0.1")).read_bytes())
+    md5 = next(iter({item["md5"] for item in old} - {item["md5"] for item in new}))
+    (world / "backup/objects/files/md5" / md5[:2] / md5[2:]).unlink()
+    again = restored(box, "--partial", status=1)
+    assert again.refs() == box.refs()
+    assert objects(again.root / ".dvc/cache").keys() == objects(box.root / ".dvc/cache").keys() - {md5}
+    shutil.rmtree(again.root)
+    answer = box.mv("restore", "../backup", "--into", "../new", "--partial", "--format", "json", status=1).json()
+    assert (answer["damaged"], answer["lost"]) == ([md5], ["m@v1.0.0"])
+
+
+@pytest.mark.parametrize("key", ["bundle_sha256", "refs", "objects", "versions", "head", "sha256"])
+def test_a_changed_manifest_is_found(box, world, key):
+    place = world / "backup" / MANIFEST
+    document = json.loads(place.read_bytes())
+    document[key] = document[key][:-1] if isinstance(document[key], list | str) else {}
+    place.write_text(json.dumps(document))
+    done = box.mv("restore", "../backup", "--into", "../new", status=None)
+    assert done.status in (1, 2)
+    assert not (world / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("bundle", "../outside.bundle"), ("bundle", "/etc/passwd"), ("head", "--upload-pack=x"),
+     ("refs", {"../x": "0" * 40}),
+     ("objects", [{"md5": "../../../etc/passwd", "sha256": "0" * 64, "bytes": 1}]), ("remotes", {"o": 1}),
+     ("versions", [{"tag": "v"}]), ("schema", "modelver-backup/9")],
+)  # fmt: skip
+def test_a_forged_manifest_names_nothing_outside(box, world, key, value):
+    """Its own digest is right: whoever forged it knows how."""
+    from modelver.core.backup import _digest
+
+    place = world / "backup" / MANIFEST
+    document = json.loads(place.read_bytes())
+    document[key] = value
+    document.pop("sha256")
+    document["sha256"] = _digest(document)
+    place.write_text(json.dumps(document))
+    assert "error: " in box.mv("restore", "../backup", "--into", "../new", status=2).err
+    assert not (world / "new").exists()
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"{" * 100_000, b"\xff"])
+def test_a_manifest_that_is_none_is_refused(box, world, text):
+    (world / "backup" / MANIFEST).write_bytes(text)
+    box.mv("restore", "../backup", "--into", "../new", status=2)
+    box.refused("backup", "../backup")
+
+
+def test_a_remote_of_a_forged_manifest_runs_nothing(box, world):
+    from modelver.core.backup import _digest
+
+    place = world / "backup" / MANIFEST
+    document = json.loads(place.read_bytes())
+    document["remotes"] = {"a": "ext::sh -c touch% canary", "-b": "x", "c": "-upload-pack", "ok": "../git"}
+    document.pop("sha256")
+    document["sha256"] = _digest(document)
+    place.write_text(json.dumps(document))
+    assert restored(box).git("remote") == "ok"
+
+
+def test_nothing_is_written_over(box, world):
+    (world / "new").mkdir()
+    (world / "new" / "mine").write_text("x")
+    done = box.mv("restore", "../backup", "--into", "../new", status=2)
+    assert "exists" in done.err
+    assert files(world / "new") == {"mine": b"x"}
+    (world / "link").symlink_to(world / "elsewhere")
+    box.mv("restore", "../backup", "--into", "../link", status=2)
+    assert not (world / "elsewhere").exists()
+    (world / "new" / "mine").unlink()
+    assert restored(box).refs() == box.refs()  # an empty folder is fine
+
+
+@pytest.mark.parametrize("place", [".", "sub", ".git/x", "../full", "../repo/models"])
+def test_folders_that_are_no_place_for_a_backup_are_refused(box, world, place):
+    (world / "full").mkdir()
+    (world / "full" / "mine").write_text("x")
+    box.refused("backup", place)
+    assert files(world / "full") == {"mine": b"x"}
+
+
+def test_a_backup_with_versions_that_are_not_here_is_left_alone(box, world):
+    before = files(world / "backup")
+    box.git("tag", "-d", "m@v1.0.0")
+    done = box.refused("backup", "../backup")
+    assert "m@v1.0.0" in done.err
+    assert files(world / "backup") == before
+    box.mend(done)
+    box.mv("backup", "../backup")
+
+
+def test_a_shallow_clone_has_no_backup_to_give(box, world):
+    box.git("push", "-q", f"file://{world}/repo", "main:other")
+    shallow = box.clone(world / "shallow", "--depth", "1")
+    assert "--unshallow" in shallow.refused("backup", "../b2").err
+
+
+def test_a_dry_run_writes_nothing(box, world):
+    shutil.rmtree(world / "backup")
+    answer = box.mv("backup", "../backup", "--dry-run", "--format", "json").json()
+    assert answer["copied"] == len(objects(box.root / ".dvc/cache"))
+    assert not (world / "backup").exists()
+
+
+def test_a_detached_head_comes_back(box, world):
+    box.git("checkout", "-q", "--detach")
+    box.write("notes.txt", "on no branch\n")
+    box.commit("on no branch", "notes.txt")
+    box.mv("backup", "../backup")
+    new = restored(box)
+    assert new.git("rev-parse", "HEAD") == box.git("rev-parse", "HEAD")
+    assert new.refs() == box.refs()
+    assert new.git("status", "--porcelain") == ""
+
+
+def test_restore_says_what_a_backup_is_for(box):
+    done = box.refused("restore", "../backup")
+    assert "--into" in done.err
+    assert "takes one backup" in box.refused("restore", "--into", "../new").err
+    assert "new folder" in box.refused("restore", "../backup", "--into", "../new", "--force").err
+
+
+def _bundle(world: Path) -> Path:
+    return next((world / "backup/git").glob("*.bundle"))
+
+
+def _pointer(box: Sandbox, tag: str) -> tuple[str, str]:
+    text = box.git("show", f"{tag}:models/m/weights.dvc")
+    md5 = next(line.split("md5: ")[1] for line in text.splitlines() if "md5: " in line)
+    return md5[:2], md5[2:]
+
+
+def _harm(victim: Path, how: str) -> None:
+    data = victim.read_bytes()
+    victim.unlink()
+    if how == "flip":
+        victim.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    elif how == "cut":
+        victim.write_bytes(data[:-1])
+    elif how == "link":
+        elsewhere = victim.with_name("elsewhere")
+        elsewhere.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+        victim.symlink_to(elsewhere)
