@@ -51,6 +51,8 @@ class Database:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise sqlite3.OperationalError(str(error)) from None
+            if self._path.is_symlink():
+                self._discard()  # SQLite would follow it
             # autocommit: each statement is a transaction; `check_same_thread` is replaced by the lock
             self._connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
             # without a flush for each statement: what a crash of the machine loses is found out again

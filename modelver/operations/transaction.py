@@ -10,13 +10,14 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from modelver.adapters.git import GitRepository
 from modelver.adapters.git.objects import RefChange, set_index_entries, update_refs, write_blob
+from modelver.core.restore import check_place
 from modelver.disk import exclusive, remove_file, write_atomic
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations import known_tags
@@ -109,6 +110,14 @@ def refuse_link(root: Path, path: str) -> None:
             )
 
 
+def _behind_link(root: Path, path: str) -> bool:
+    try:
+        refuse_link(root, path)
+    except Refused:
+        return True
+    return False
+
+
 def main_or_linked(git: GitRepository) -> tuple[str, str]:
     """``worktree`` and ``git_dir`` of a `Transaction`."""
     return ("", "") if git.git_dir == git.common_dir else (str(git.root), str(git.git_dir))
@@ -192,7 +201,7 @@ def _recover(git: GitRepository, lock: int) -> bool:
     moved = False
     place = _place(git, transaction) if transaction else None
     if transaction and place:
-        _clear_stale_locks(place, transaction)
+        clear_stale_locks(place, _locks_of(place, transaction))
         moved = _has_moved(place, transaction)
         if moved:
             _finish(place, transaction, lock)
@@ -205,11 +214,22 @@ def _recover(git: GitRepository, lock: int) -> bool:
 
 
 def _place(git: GitRepository, transaction: Transaction) -> GitRepository | None:
-    """The working tree of a transaction; None where it is gone."""
+    """The working tree of a transaction; None where it is gone, or none of this repository's."""
     if transaction.worktree:
-        root = Path(transaction.worktree)
-        return GitRepository(root, Path(transaction.git_dir), git.common_dir) if root.is_dir() else None
+        root, git_dir = Path(transaction.worktree), Path(transaction.git_dir)
+        return GitRepository(root, git_dir, git.common_dir) if _is_linked(git, root, git_dir) else None
     return git if git.git_dir == git.common_dir else GitRepository.main_of(git)
+
+
+def _is_linked(git: GitRepository, root: Path, git_dir: Path) -> bool:
+    """Whether a working tree and this repository name each other, as Git has it."""
+    try:
+        text = (root / ".git").read_text("utf-8", "surrogateescape").rstrip("\n")
+    except OSError:
+        return False
+    named = os.path.realpath(root / text.removeprefix("gitdir: "))
+    worktrees = os.path.realpath(git.common_dir / "worktrees")
+    return named == os.path.realpath(git_dir) and os.path.dirname(named) == worktrees  # noqa: PTH120
 
 
 def _has_moved(git: GitRepository, transaction: Transaction) -> bool:
@@ -247,7 +267,7 @@ def _remember(git: GitRepository, transaction: Transaction) -> None:
 def _undo(git: GitRepository, transaction: Transaction) -> None:
     """Put back each file that shows what the transaction wrote; what differs was written by somebody else since."""
     for path, change in transaction.files.items():
-        if change.before != change.after and _blob(git, path) == change.after:
+        if change.before != change.after and _blob(git, path) == change.after and not _behind_link(git.root, path):
             _put(git.root / path, git.read_object(change.before) if change.before else None)
 
 
@@ -280,8 +300,10 @@ def _read(journal: Path) -> Transaction | None:
         return None
     try:
         files = {path: Change(**change) for path, change in data.pop("files").items()}
+        for path in files:
+            check_place(path)
         return Transaction(**data, files=files)
-    except (AttributeError, KeyError, TypeError):  # nor what another modelver wrote in a form of its own
+    except (AttributeError, KeyError, TypeError, Refused):  # nor what another modelver wrote in a form of its own
         return None
 
 
@@ -299,19 +321,23 @@ def _clear_temporaries(git: GitRepository, transaction: Transaction) -> None:
     """Remove the halves of files that `write_atomic` left when it was killed."""
     for path in transaction.files:
         target = git.root / path
+        if _behind_link(git.root, path):
+            continue
         for temporary in target.parent.glob(f".{target.name}.????????.tmp"):
             remove_file(temporary)
 
 
-def _clear_stale_locks(git: GitRepository, transaction: Transaction) -> None:
-    """Remove the lock files that a Git killed in the midst of this transaction left behind.
-
-    Only those that the transaction's own commands take, and only when no Git that may hold them lives in this
-    repository: such a one is waited for.
-    """
-    locks = [git.git_dir / "HEAD.lock", git.git_dir / "index.lock"]
+def _locks_of(git: GitRepository, transaction: Transaction) -> list[Path]:
+    """The lock files that the transaction's own commands take."""
     refs = [ref for ref in (transaction.branch, transaction.tag) if ref]
-    locks += [git.common_dir / f"{ref}.lock" for ref in refs]
+    return [git.git_dir / "HEAD.lock", git.git_dir / "index.lock", *(git.common_dir / f"{ref}.lock" for ref in refs)]
+
+
+def clear_stale_locks(git: GitRepository, locks: Sequence[Path]) -> None:
+    """Remove the lock files that a Git which was killed left behind.
+
+    Only when no Git that may hold them lives in this repository: such a one is waited for.
+    """
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         present = [lock for lock in locks if lock.exists()]

@@ -28,6 +28,9 @@ _LOCAL_VARIABLES = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+# `core.fsmonitor` names a program that `git status` runs. It only makes Git faster, so that nothing is lost without it;
+# and where a repository was copied together with its `.git`, the program may be anybody's.
+_SETTINGS = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "false"}
 _CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 
 
@@ -36,7 +39,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if k not in _LOCAL_VARIABLES}
     env.update(LC_ALL="C", LANGUAGE="C", GIT_TERMINAL_PROMPT="0", GIT_NO_LAZY_FETCH="1")
     # Asking for the status would otherwise rewrite the index in passing, and get in the way of the user's own Git.
-    env.update(GIT_OPTIONAL_LOCKS="0")
+    env.update(GIT_OPTIONAL_LOCKS="0", **_SETTINGS)
     env.update(extra or {})
     return env
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 
 from modelver.adapters.git.process import git_status, run_git
 from modelver.core.registry import TagRecord
@@ -62,14 +63,16 @@ class GitRepository:
         """
         if not path.is_dir():
             raise InvalidInput(f"{str(path)!r} is no folder")
+        # A clone can hold a folder that looks like a bare repository, with a configuration of its author's: explicit.
+        asked = ("--show-toplevel", "--git-dir", "--git-common-dir")
         status, output, errors = git_status(
-            path, ["rev-parse", "--path-format=absolute", "--show-toplevel", "--git-dir", "--git-common-dir"]
+            path, ["-c", "safe.bareRepository=explicit", "rev-parse", "--path-format=absolute", *asked]
         )
         if status != 0:
             said = errors.decode("utf-8", "replace").strip().splitlines()
             if any("dubious ownership" in line for line in said):
                 raise Refused(f"Git does not trust {path}: it belongs to another user", hint=said[-1].strip())
-            if any("must be run in a work tree" in line for line in said):
+            if any("must be run in a work tree" in line or "cannot use bare repository" in line for line in said):
                 raise Refused(f"{path} is a bare repository, and modelver needs a working tree", hint="git clone it")
             raise Refused(f"{path} is not in a Git repository", hint="modelver init")
         lines = os.fsdecode(output).split("\n")[:-1]
@@ -97,8 +100,17 @@ class GitRepository:
 
     @cached_property
     def state_dir(self) -> Path:
-        """Where modelver keeps its journal, lock and caches; deleting it loses nothing."""
-        return self.common_dir / "modelver"
+        """Where modelver keeps its journal, lock and caches; deleting it loses nothing.
+
+        Raises:
+            Refused: it is a link: what is kept there would land somewhere else.
+        """
+        folder = self.common_dir / "modelver"
+        if folder.is_symlink():
+            raise Refused(
+                f"{folder} is a symbolic link; nothing is written through it", hint=f"rm {quote(str(folder))}"
+            )
+        return folder
 
     def config(self, key: str) -> str | None:
         """One configuration value, None where it is unset."""
