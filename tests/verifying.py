@@ -1,6 +1,8 @@
 """`modelver verify` in the test's own process: a process for each look would take most of the time."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -10,14 +12,21 @@ from modelver.operations.project import Project
 from modelver.operations.verify import VerifyRequest, verify
 
 
-def report(box: Sandbox, **options: Any) -> dict[str, Any]:
-    """What the command answers as JSON, in the sandbox's environment; options as in `VerifyRequest`."""
+@contextmanager
+def inside(box: Sandbox) -> Iterator[Project]:
+    """The sandbox's repository, opened in its environment."""
     with pytest.MonkeyPatch.context() as patch:
         for key in {*os.environ} - {*box.env}:
             patch.delenv(key)
         for key, value in box.env.items():
             patch.setenv(key, value)
-        found = verify(Project.open(box.root), VerifyRequest(**options)).to_dict()
+        yield Project.open(box.root)
+
+
+def report(box: Sandbox, **options: Any) -> dict[str, Any]:
+    """What the command answers as JSON; options as in `VerifyRequest`."""
+    with inside(box) as project:
+        found = verify(project, VerifyRequest(**options)).to_dict()
     for verdict in [*found["versions"], *found["decisions"]]:
         assert verdict["ok"] is (not verdict["problems"])
     assert found["ok"] is all(v["ok"] for v in [*found["versions"], *found["decisions"]])

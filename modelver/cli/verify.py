@@ -53,6 +53,13 @@ def verify(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Let versions pass of which only MD5s are known (tagged by GTO).")
     ] = False,
+    weights_signature: Annotated[
+        Path | None,
+        typer.Option("--weights-signature", metavar="FILE", help="OpenSSF signature of the weights (modelver sign)."),
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", metavar="FILE", help="The key that the weights are signed by, PEM.")
+    ] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="First remember that what the tag REF names now is right.")
     ] = False,
@@ -92,6 +99,8 @@ def verify(
             signers=signers,
             require_signature=require_signature,
             allow_partial=allow_partial,
+            weights_signature=weights_signature,
+            public_key=public_key,
         ),
         bars=lambda what, total: Progress(what, total or None),
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from modelver.operations.tag import TagResult
     from modelver.operations.transfer import Bars
     from modelver.operations.verify import VerifyReport, VerifyRequest
+    from modelver.operations.weights_signature import SignResult
 
 # Each verb is imported when it is called: `modelver list` must not pay for what `tag` needs.
 
@@ -468,6 +469,35 @@ class Repository:
         from modelver.operations.verify import VerifyRequest, verify
 
         return verify(self._project(), request or VerifyRequest(), bars=bars or no_bars)
+
+    def sign(
+        self,
+        ref: str,
+        private_key: Path,
+        *,
+        output: Path | None = None,
+        model: str | None = None,
+        password: str | None = None,
+        dry_run: bool = False,
+    ) -> "SignResult":
+        """Sign a version's weights as OpenSSF model signing does, with an elliptic curve key.
+
+        Args:
+            ref: the version.
+            private_key: PEM.
+            output: the signature's file; None for ``NAME-vX.Y.Z.sig`` in the current folder.
+            model: what a ref without a name means.
+            password: of the key, where it has one.
+            dry_run: only look whether it can be done.
+
+        Raises:
+            NotFound, InvalidInput, Refused, CheckFailed: it can't be signed; ``hint`` says what mends it.
+        """
+        from modelver.operations.weights_signature import sign
+
+        return sign(
+            self._project(), ref, private_key, output=output, model=model, password=password, dry_run=dry_run
+        )
 
     def accept_tag(self, tag: str) -> str | None:
         """Remember that what a tag names now (returned), or that it is gone (None), is right.

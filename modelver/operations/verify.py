@@ -39,6 +39,7 @@ class VerifyRequest:
         signers: allowed signers in SSH's form: each version must be signed by one of them.
         require_signature: each version must be signed by a key that this machine knows.
         allow_partial: versions that were tagged without modelver are not wrong for that alone.
+        weights_signature, public_key: an OpenSSF signature of the weights of ``ref``, and the key that it must be by.
     """
 
     ref: str | None = None
@@ -50,6 +51,8 @@ class VerifyRequest:
     signers: Path | None = None
     require_signature: bool = False
     allow_partial: bool = False
+    weights_signature: Path | None = None
+    public_key: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,10 @@ def verify(project: Project, request: VerifyRequest, *, bars: Bars = no_bars) ->
         if not request.signers.is_file():
             raise InvalidInput(f"{request.signers} is no file", hint="man ssh-keygen, ALLOWED SIGNERS, shows its form")
         request = replace(request, signers=request.signers.resolve())  # Git runs at the top of the working tree
+    if (request.weights_signature is None) is not (request.public_key is None):
+        raise InvalidInput("a signature of weights and its public key go together")
+    if request.weights_signature is not None and request.ref is None:
+        raise InvalidInput("a signature is of one version: which?", hint="modelver verify NAME@v1.2.0 …")
     refs = tag_refs(project.git, request.remote)
     names = _pick(project, refs, request)
     remote = None
@@ -289,6 +296,7 @@ class _Job:
         found = judge_files(sound, version, self.local.count)
         notes: list[str] = []
         checked = self._weights(sound, version, found, notes)
+        self._weights_signature(found)
         signature = self._signature(version.tag, version.record.object_id, found.tag, found.problems)
         problems = [*verdict.problems, *found.problems]
         if self.request.allow_partial:
@@ -318,6 +326,20 @@ class _Job:
             found.add(measured or [])
         here = sum(not self.local.missing(item) for item in needed)
         return {"local": here} if self.remote is None else {"local": here, "remote": len(needed)}
+
+    def _weights_signature(self, found: Files) -> None:
+        signature, key = self.request.weights_signature, self.request.public_key
+        if signature is None or key is None:
+            return
+        from modelver.operations.weights_signature import judge_weights_signature
+
+        if found.facts is None or found.facts.files is None:
+            problem = Problem(
+                "weights-signature", str(signature), "Git has no manifest that it could be a signature of"
+            )
+            found.add([problem])
+        else:
+            found.add(judge_weights_signature(found.facts, signature, key))
 
     def _decision(self, verdict: Verdict, parsed: TagName, ref: TagRef) -> Verdict:
         problems = list(verdict.problems)
