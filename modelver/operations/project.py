@@ -9,6 +9,7 @@ from modelver.core.names import check_model_name, shown
 from modelver.core.refs import Ref, near, parse_ref, resolve_version
 from modelver.core.registry import ModelVersion, Registry, build_registry
 from modelver.errors import InvalidInput, NotFound, Refused
+from modelver.operations.pushing import recover_push
 from modelver.operations.snapshot import WorktreeSnapshot
 from modelver.operations.transaction import recover_if_needed
 
@@ -53,6 +54,7 @@ class Project:
         """
         git = GitRepository.find(Path(path))
         recover_if_needed(git)
+        recover_push(git)
         return cls(git)
 
     def require_dvc(self) -> None:

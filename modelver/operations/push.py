@@ -18,6 +18,7 @@ from modelver.operations import known_tags
 from modelver.operations.objects import listings_of
 from modelver.operations.project import Project
 from modelver.operations.promote import published_version
+from modelver.operations.pushing import pushing
 from modelver.operations.remembered import Remembered
 from modelver.operations.storing import Storing, Tagged, store, wanted_by
 from modelver.operations.tag import TagResult
@@ -28,6 +29,8 @@ Say = Callable[[str], None]
 
 MOST_JOBS = 64
 """More at once than any storage is the faster for."""
+
+_HEADS = "refs/heads/"
 
 _TRIES = 4
 """How often a push is tried that lost to another one which moved other refs than these."""
@@ -213,7 +216,8 @@ def _publish(
     tries = 0
     while changes:
         part = changes[:MOST_REFS]
-        pushed = push_refs(project.root, target.remote, part)
+        with pushing(git, [_tracking(target, change.ref) for change in part if change.ref.startswith(_HEADS)]):
+            pushed = push_refs(project.root, target.remote, part)
         for line in pushed.said:
             say(f"git: {printable(line)}")
         before = changes
@@ -231,6 +235,11 @@ def _publish(
         if tries == _TRIES or (changes == before and not contended):
             raise _refused(target, before, pushed)
     return done
+
+
+def _tracking(target: _Target, ref: str) -> str:
+    """The ref here that follows a branch of the remote."""
+    return f"refs/remotes/{target.remote}/{ref.removeprefix(_HEADS)}"
 
 
 def _changes(plan: PushPlan, branch: RefChange | None) -> list[RefChange]:
@@ -263,7 +272,7 @@ def _branch_change(
 
 def _refused(target: _Target, changes: Sequence[RefChange], pushed: Pushed) -> ExternalFailure:
     why = next(iter(pushed.rejected.values()), pushed.said[-1] if pushed.said else "no reason was given")
-    names = [change.ref.removeprefix("refs/tags/").removeprefix("refs/heads/") for change in changes]
+    names = [change.ref.removeprefix("refs/tags/").removeprefix(_HEADS) for change in changes]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ExternalFailure(
         f"{target.remote} did not take {', '.join(names[:3])}{more}: {printable(why)}; nothing was changed there",
@@ -294,12 +303,12 @@ def _take_back(project: Project, made: Sequence[TagResult], say: Say) -> list[st
 def _result(
     target: _Target, plan: PushPlan, changes: Sequence[RefChange], storing: Storing | None, *, dry_run: bool
 ) -> PushResult:
-    moved = next((change for change in changes if change.ref.startswith("refs/heads/")), None)
+    moved = next((change for change in changes if change.ref.startswith(_HEADS)), None)
     return PushResult(
         remote=target.remote,
         versions=tuple(version.tag for version in plan.versions),
         tags=tuple(c.ref.removeprefix("refs/tags/") for c in changes if c.ref.startswith("refs/tags/")),
-        branch=None if moved is None else Branch(moved.ref.removeprefix("refs/heads/"), moved.old, moved.new),
+        branch=None if moved is None else Branch(moved.ref.removeprefix(_HEADS), moved.old, moved.new),
         storing=storing,
         dry_run=dry_run,
     )
