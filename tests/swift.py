@@ -110,13 +110,13 @@ class S3:
 
         Returns the bucket's name. Objects lie in it as ``PREFIX/files/md5/ab/cdef…``.
         """
+        from configobj import ConfigObj
+
         bucket = bucket or self.bucket()
-        config = box.root / ".dvc" / "config"
-        old = config.read_text() if config.exists() else ""
-        config.write_text(
-            f"{old}[core]\n    remote = {name}\n"
-            f"['remote \"{name}\"']\n    url = s3://{bucket}/{prefix}\n    endpointurl = {self.endpoint}\n"
-        )
+        config = ConfigObj(str(box.root / ".dvc" / "config"))
+        config.setdefault("core", {})["remote"] = name
+        config[f'remote "{name}"'] = {"url": f"s3://{bucket}/{prefix}", "endpointurl": self.endpoint}
+        config.write()
         box.env.update(self.env())
         box.git("add", "--", ".dvc/config")
         box.git("commit", "-qm", "remote", "--", ".dvc/config")

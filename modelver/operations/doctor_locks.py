@@ -55,7 +55,7 @@ def dvc_locks(scene: Scene) -> Iterator[Problem]:
         yield Problem(
             "dvc-lock",
             ".dvc/tmp/lock is there, and no DVC runs here; with core.hardlink_lock it stays for a year",
-            "every DVC command waits for it and fails; one on another machine may hold it, which can't be seen from here",
+            "every DVC command waits for it and fails; but one on another machine may hold it, unseen from here",
             "rm -f .dvc/tmp/lock   (if no DVC works in this folder on another machine)",
         )
 

@@ -38,7 +38,7 @@ def plain_http(scene: Scene) -> Iterator[Problem]:
     """Remotes, not only the default one, that are spoken to without encryption."""
     if not scene.has_dvc:
         return
-    for name in sorted({remote.name for remote in scene.settings.remotes()}):
+    for name in sorted({remote.name for remote in scene.settings.remotes() if "://" in remote.url}):
         try:
             DvcRemote.open(scene.root, name, plain_http=scene.plain_http)
         except Refused as refusal:
