@@ -112,7 +112,7 @@ def tags(scene: Scene) -> Iterator[Problem]:
             yield Problem(
                 "two-versions",
                 f"{first} and {version.tag} are on the same commit",
-                "gto show fails on a commit with two versions of one model",
+                "gto show and gto history fail as soon as one of them gets an environment",
                 f"git tag -d {shlex.quote(version.tag)}   (if it was not pushed)",
                 level="warning",
             )

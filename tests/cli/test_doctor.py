@@ -334,6 +334,7 @@ def test_missing_tags(box: Sandbox) -> None:
 
 def test_two_versions_on_one_commit(box: Sandbox) -> None:
     box.git("tag", "-a", "-m", "again", "m@v1.0.1", "m@v1.0.0^{}", GIT_COMMITTER_DATE="2040-01-01T00:00:00Z")
+    box.git("tag", "-a", "-m", "assigned", "m#prod#1", "m@v1.0.0^{}", GIT_COMMITTER_DATE="2040-01-01T00:00:01Z")
     gto = ["gto", "show"]
     assert box.run(*gto, status=None).status != 0
     finding = found_only(box, "two-versions")
