@@ -229,12 +229,12 @@ class _Backup:
         """The bundle of all refs as they are now, read back and compared; an earlier one that holds the same stays."""
         git, place = self._project.git, self._folder / "git"
         place.mkdir(exist_ok=True)
+        for left in place.glob("*.part*"):  # Git writes a bundle to NAME.lock first
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         if self._old is not None and self._old.refs == bundle_refs(git):
             bundle = self._folder / self._old.bundle
             if bundle.is_file() and digest_file(bundle).sha256 == self._old.bundle_sha256:
                 return bundle, dict(self._old.refs)
-        for left in place.glob("*.part"):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
         part = place / "new.bundle.part"
         refs = make_bundle(git, part)
         _flush(part)
@@ -250,8 +250,8 @@ class _Backup:
 
     def _sweep(self, manifest: BackupManifest) -> None:
         """Remove bundles that the manifest does not name any more."""
-        for bundle in (self._folder / "git").iterdir():
-            if bundle.is_file() and f"git/{bundle.name}" != manifest.bundle and bundle.suffix in (".bundle", ".part"):
+        for bundle in (self._folder / "git").glob("*.bundle"):
+            if f"git/{bundle.name}" != manifest.bundle:
                 bundle.unlink()
 
     def _incomplete(self, lost: list[str], wanted: "Mapping[str, Wanted]", absent: set[str]) -> CheckFailed:

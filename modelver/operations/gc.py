@@ -188,25 +188,29 @@ class Looker:
         return roots.worktrees(self.git)
 
     @contextmanager
-    def asked(self) -> Iterator[None]:
+    def asked(self) -> Iterator[Path | None]:
         """Have what the Git remotes name here until the block ends."""
-        if self._request.fetch and not self._told and (names := self.git.text("remote").split()):
+        if not self._request.fetch:
+            yield None
+            return
+        names = self.git.text("remote").split()
+        if names and not self._told:
             self._say(f"asking {', '.join(names)} for tags and branches")
             self._told = True
-        with roots.fetched(self.git, fetch=self._request.fetch):
-            yield
+        with roots.fetched(self.git) as others:
+            yield others
 
     def look(self) -> Objects:
         """What is needed now, asking the Git remotes; raises as `gc`."""
-        with self.asked():
-            return self.look_here()
+        with self.asked() as others:
+            return self.look_here(others)
 
-    def look_here(self) -> Objects:
-        """What is needed now, by what is in this repository."""
+    def look_here(self, others: Path | None = None) -> Objects:
+        """What is needed now, by what is in this repository, and in what `asked` gave."""
         roots.refuse_cut_history(self.git)
         now, policy = time.time(), self._request.policy
         trees = self.trees()
-        found = roots.gather(self.git, trees, now - policy.grace)
+        found = roots.gather(self.git, trees, now - policy.grace, others)
         past = roots.history(self.git, found)
         commits = past.commits
         if not policy.keeps_history:
@@ -246,7 +250,7 @@ def alone(git: GitRepository) -> Iterator[None]:
     """Be the only gc of this repository."""
     try:
         with exclusive(git.state_dir / "gc.lock", 0.2):
-            roots.drop_fetched(git)
+            roots.clear_scratch(git)
             yield
     except ExternalFailure as failure:
         if "gc.lock" in failure.message:
@@ -303,11 +307,11 @@ def unlisted_warnings(needed: Objects) -> tuple[str, ...]:
 
 def _remove(cache: DvcCache, plan: GcResult, looker: Looker, say: Say) -> GcResult:
     with ExitStack() as held:
-        held.enter_context(looker.asked())
+        others = held.enter_context(looker.asked())
         held.enter_context(locked(looker.git))
         for tree in looker.trees():
             held.enter_context(dvc_locked(tree.root))
-        needed, now = looker.look_here().hashes, time.time()
+        needed, now = looker.look_here(others).hashes, time.time()
         times = {md5: time_ for md5, _, time_ in cache.objects()}
         grace = looker._request.policy.grace
         items = [

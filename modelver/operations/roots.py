@@ -2,7 +2,8 @@
 
 import os
 import re
-import secrets
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from modelver.adapters.git.process import git_status
 from modelver.core.retention import Commit
 from modelver.errors import ExternalFailure, Refused
 
-PRIVATE = "refs/modelver/gc"
-"""Where the refs of Git remotes are fetched to while gc looks, so that the user's own refs stay as they are."""
+FETCHED = "refs/modelver/fetched"
+"""Where the refs of Git remotes are in the Git directory that they are fetched to."""
+
+_SCRATCH = "gc-"
 
 _ID = re.compile(rb"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 _ENTRY = re.compile(rb"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*?> (-?\d+) [+-]\d{4}(?:\t|\Z)")
-_TAG = re.compile(rf"refs/tags/|{PRIVATE}/[0-9a-f]+/[0-9]+/tags/")
+_TAG = re.compile(rf"refs/tags/|{FETCHED}/[0-9]+/tags/")
 _LEFT_BEHIND = frozenset({"ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG"})
 _LEFT_BY_MERGES = frozenset({"AUTO_MERGE", "REBASE_HEAD"})
 _UNDER_WAY = ("rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
@@ -118,59 +121,81 @@ def worktrees(git: GitRepository) -> list[Worktree]:
 
 
 @contextmanager
-def fetched(git: GitRepository, *, fetch: bool = True) -> Iterator[list[str]]:
-    """Have the branches and tags of all Git remotes here, under `PRIVATE`, until the block ends; gives the remotes.
+def fetched(git: GitRepository) -> Iterator[Path | None]:
+    """Fetch the branches and tags of all Git remotes, until the block ends, into a Git directory of their own.
+
+    It shares the repository's objects and knows its refs, so that little has to come. The user's refs are not touched,
+    nor does a Git that is killed leave a lock among them. Gives None where there is no remote.
 
     Raises:
         ExternalFailure: a remote can't be reached.
     """
-    place = f"{PRIVATE}/{secrets.token_hex(4)}"
-    remotes = git.text("remote").splitlines() if fetch else []
+    remotes = git.text("remote").splitlines()
+    if not remotes:
+        yield None
+        return
+    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=git.state_dir))
     try:
+        _share(git, scratch)
+        env = {"GIT_DIR": str(scratch), "GIT_OBJECT_DIRECTORY": str(git.common_dir / "objects")}
         for number, remote in enumerate(remotes):
-            refspecs = [f"+refs/{kind}/*:{place}/{number}/{kind}/*" for kind in ("heads", "tags")]
+            refspecs = [f"+refs/{kind}/*:{FETCHED}/{number}/{kind}/*" for kind in ("heads", "tags")]
+            command = [
+                "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags", "--no-prune",
+                "--no-prune-tags", "--refmap=", "--no-write-fetch-head", "--no-recurse-submodules", "--", remote,
+            ]  # fmt: skip
             try:
-                git.run(
-                    "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags", "--no-prune",
-                    "--no-prune-tags", "--refmap=", "--no-write-fetch-head", "--no-recurse-submodules", "--", remote,
-                    *refspecs,
-                )  # fmt: skip
+                run_git(git.root, [*command, *refspecs], env=env)
             except ExternalFailure as failure:
                 raise ExternalFailure(
                     f"Git remote {remote} can't be asked what it still needs: {failure.message}",
                     hint="nothing was removed; try again when it can be reached",
                 ) from None
-        yield remotes
+        yield scratch
     finally:
-        drop_fetched(git, place)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def drop_fetched(git: GitRepository, place: str = PRIVATE) -> None:
-    """Take the fetched refs away, also those that a killed gc left; whoever calls it holds gc's lock."""
-    names = git.text("for-each-ref", "--format=delete %(refname)", "--", f"{place}/")
-    if names:
-        git.run("update-ref", "--stdin", stdin=f"{names}\n".encode("utf-8", "surrogateescape"))
+def clear_scratch(git: GitRepository) -> None:
+    """Remove what a killed gc left of `fetched`; whoever calls it holds gc's lock."""
+    for entry in git.state_dir.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(entry, ignore_errors=True)
 
 
-def gather(git: GitRepository, trees: Iterable[Worktree], cutoff: float) -> Roots:
+def _share(git: GitRepository, scratch: Path) -> None:
+    """Make ``scratch`` a Git directory with the repository's configuration and refs."""
+    (scratch / "refs").mkdir()
+    (scratch / "HEAD").write_text("ref: refs/heads/none\n")
+    kind = git.config("extensions.objectFormat")
+    version = f"[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {kind}\n" if kind else ""
+    config = str(git.common_dir / "config").replace("\\", "\\\\").replace('"', '\\"')
+    (scratch / "config").write_text(f'{version}[include]\n\tpath = "{config}"\n')
+    refs = git.run("for-each-ref", "--format=%(objectname) %(refname)")
+    (scratch / "packed-refs").write_bytes(refs)
+
+
+def gather(git: GitRepository, trees: Iterable[Worktree], cutoff: float, others: Path | None = None) -> Roots:
     """All roots of a repository.
 
     Args:
         git: the repository.
         trees: its working trees.
         cutoff: seconds since the epoch; a reflog entry from then on is a root.
+        others: what `fetched` gave.
 
     Raises:
         ExternalFailure: Git failed, or a reflog can't be read.
     """
     git_dirs = {git.common_dir, *(tree.git_dir for tree in trees), *_linked_dirs(git.common_dir)}
     tags: set[str] = set()
-    others: set[str] = set()
-    for git_dir in sorted(git_dirs):
-        listed = run_git(git.root, [f"--git-dir={git_dir}", "for-each-ref", "--format=%(objectname) %(refname)"])
+    branches: set[str] = set()
+    for git_dir in [*sorted(git_dirs), *([others] if others else [])]:
+        below = FETCHED if git_dir == others else "refs"
+        env = {"GIT_DIR": str(git_dir), "GIT_OBJECT_DIRECTORY": str(git.common_dir / "objects")}
+        listed = run_git(git.root, ["for-each-ref", "--format=%(objectname) %(refname)", below], env=env)
         for line in listed.decode("ascii", "replace").splitlines():
             name, _, ref = line.partition(" ")
-            (tags if _TAG.match(ref) else others).add(name)
+            (tags if _TAG.match(ref) else branches).add(name)
     loose: set[str] = set()
     lapsed: set[str] = set()
     for git_dir in sorted(git_dirs):
@@ -181,9 +206,9 @@ def gather(git: GitRepository, trees: Iterable[Worktree], cutoff: float) -> Root
             young, old = _reflog(log, cutoff, everything=_is_stash(log.relative_to(git_dir / "logs").as_posix()))
             loose |= young
             lapsed |= old
-    solid = tags | others
+    solid = tags | branches
     return Roots(
-        frozenset(solid), frozenset(loose - solid), frozenset(tags - others), frozenset(lapsed - loose - solid)
+        frozenset(solid), frozenset(loose - solid), frozenset(tags - branches), frozenset(lapsed - loose - solid)
     )
 
 

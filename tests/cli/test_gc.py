@@ -646,12 +646,30 @@ def test_an_intent_to_add_is_no_missing_object(box):
 
 
 def test_what_a_killed_gc_fetched_does_not_stay(box):
-    box.put("d", GONE)
-    box.git("update-ref", "refs/modelver/gc/0abc/0/heads/x", "HEAD")
+    left = box.root / ".git" / "modelver" / "gc-abc" / "refs"
+    left.mkdir(parents=True)
+    before = box.refs()
+    box.collect()
+    assert box.refs() == before
+    assert [path.name for path in left.parent.parent.iterdir() if path.name != "lock"] == ["gc.lock"]
+
+
+def test_a_repository_with_sha256_ids(box):
+    """Git's other object format, with a remote to ask."""
+    place = box.root.parent
+    shutil.rmtree(box.root / ".git")
+    box.git("init", "-q", "--object-format=sha256")
+    box.run("git", "init", "-q", "--bare", "--object-format=sha256", str(place / "git256"))
+    box.git("remote", "add", "origin", str(place / "git256"))
+    box.commit("start")
+    box.put("d", KEPT)
+    box.git("push", "-q", "origin", "HEAD:refs/tags/theirs")
+    box.git("update-ref", "-d", "refs/tags/theirs", status=None)
+    drop(box)
+    box.put("gone", GONE)
     drop(box)
     box.collect()
-    assert box.held() == set()
-    assert "refs/modelver" not in box.refs()
+    assert box.held() == {md5_of(KEPT)}
 
 
 def test_the_working_tree_is_whole_for_dvc_afterwards(box):
