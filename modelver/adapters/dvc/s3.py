@@ -80,7 +80,8 @@ class S3Store:
         broken = _broken_lines()
         resumes = fruitless = 0
         download = _Download(self._fs, self._bucket, self._key(path), offset)
-        while True:
+        # a request that fails was sent several times by then; only an answer that breaks off is gone on with
+        while download.ask():
             before = download.offset
             try:
                 yield from download.pieces()
@@ -151,23 +152,21 @@ class _Download:
         self._fs = fs
         self._where = {"Bucket": bucket, "Key": key}
         self._etag: str | None = None
+        self._body: Any = None
+        self._size = 0
 
     def pieces(self) -> Iterator[bytes]:
-        """The rest of the bytes, all of them or an error."""
-        answer = self._ask()
-        if answer is None:
-            return
-        body, size = answer
+        """The rest of the bytes of the answer, all of them or an error."""
         try:
-            while piece := self._fill(body):
+            while piece := self._fill(self._body):
                 yield piece
         finally:
-            self._fs.loop.call_soon_threadsafe(body.close)
-        if self.offset != size:
-            raise ConnectionResetError(*ended_early(self.offset, size).args)
+            self._fs.loop.call_soon_threadsafe(self._body.close)
+        if self.offset != self._size:
+            raise ConnectionResetError(*ended_early(self.offset, self._size).args)
 
-    def _ask(self) -> tuple[Any, int] | None:
-        """The answer's body and the object's size; None where the offset is its end."""
+    def ask(self) -> bool:
+        """Ask for what is still to come; False where nothing is."""
         options = {"Range": f"bytes={self.offset}-"} if self.offset else {}
         if self._etag:
             options["IfMatch"] = self._etag
@@ -179,12 +178,14 @@ class _Download:
             size = self._fs.call_s3("head_object", **self._where)["ContentLength"]
             if size != self.offset:
                 raise ended_early(self.offset, size) from None
-            return None
+            return False
         self._etag = answer.get("ETag")
         extent = str(answer.get("ContentRange") or "")
         if self.offset and not extent.startswith(f"bytes {self.offset}-"):
             raise OSError(95, "the storage does not give parts of an object")
-        return answer["Body"], int(extent.rpartition("/")[2]) if extent else int(answer["ContentLength"])
+        self._body = answer["Body"]
+        self._size = int(extent.rpartition("/")[2]) if extent else int(answer["ContentLength"])
+        return True
 
     def _fill(self, body: Any) -> bytes:
         """The next piece, gathered on the loop's own thread: each crossing between threads costs more than a read."""
