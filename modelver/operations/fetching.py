@@ -121,7 +121,8 @@ class ObjectStore:
             partial.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _held_open(partial) as descriptor:
-            if place.is_file():  # another process was faster
+            if place.is_file():  # another process was faster, and took away the name that was waited for
+                partial.unlink(missing_ok=True)
                 return
             try:
                 _Download(self, wanted, descriptor, tick).run()

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from consumer import World, files_in, make_world, tree
 from sandbox import Sandbox, environment, start
@@ -242,10 +243,16 @@ def test_a_variant(world, tmp_path):
     shutil.copytree(world.base / "repo", tmp_path / "clone", symlinks=True)
     box = Sandbox(tmp_path / "clone", world.box.env)
     box.git("checkout", "-q", "-B", "main", "net@v1.0.0")
-    box.write("params.yaml", "modelver:\n  models:\n    net:\n      optimize:\n        small: {method: graph}\n")
+    box.write(
+        "params.yaml",
+    settings = "optimize: {small: {method: graph}}, data: rows.npz"
+    box.write("params.yaml", f"modelver: {{models: {{net: {{{settings}}}}}}}\n")
+    )
+    np.savez(box.root / "rows.npz", x=np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32))
     box.mv("stage", "optimize", "net")
     box.git("checkout", "-q", "--", "params.yaml")  # with it, dvc.yaml would want a source to export
     box.dvc("add", "models/net/variants")
+    (box.root / "rows.npz").unlink()
     box.commit("variants")
     box.mv("tag", "net", "--version", "v2.0.0", "--force-new")
     recorded = json.loads((box.root / "models/net/variants.json").read_text())["variants"]["small"]

@@ -10,6 +10,8 @@ import pytest
 from consumer import World, files_in, make_world, tree
 from sandbox import Sandbox
 
+from modelver.adapters.dvc.foreign import foreign_config
+
 
 @pytest.fixture
 def world(tmp_path, tmp_path_factory) -> World:
@@ -226,6 +228,28 @@ def test_a_setting_that_runs_a_program_is_left_out(world, evil, tmp_path):
     assert tree(world.box.root) == {}
     assert not canary.exists()
     assert "Traceback" not in done.err
+
+
+def test_only_harmless_settings_are_taken_over():
+    """Whichever storage is installed: what runs programs, names files or lowers a guard never reaches DVC."""
+    bad = {
+        "bearer_token_command": "touch x",
+        "configpath": "/tmp/aws",
+        "credentialpath": "/tmp/aws",
+        "keyfile": "/tmp/key",
+        "cert_path": "/tmp/cert",
+        "key_path": "/tmp/key",
+        "gdrive_service_account_json_file_path": "/tmp/g",
+        "gdrive_user_credentials_file": "/tmp/g",
+        "ssl_verify": "false",
+        "ask_password": "true",
+    }
+    lines = "".join(f"    {key.upper()} = {value}\n" for key, value in bad.items())
+    text = "[cache]\n    dir = /tmp/c\n[core]\n    remote = W\n    site_cache_dir = /tmp/s\n"
+    text += "['remote \"W\"']\n    url = s3://b\n"
+    config = foreign_config((text + lines + '[db "x"]\n    url = y\n').encode(), None, "config")
+    assert set(config.text.split()) == {"[core]", "remote", "=", "w", "['remote", '"w"\']', "url", "s3://b"}
+    assert sorted(config.dropped) == sorted(f"remote.w.{key}" for key in bad)
 
 
 @pytest.mark.parametrize(
