@@ -4,6 +4,7 @@ The journal lies in Git's common directory. It names the state before and the st
 writer is dead finishes it if a ref has moved, and undoes it if none has.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -259,9 +260,10 @@ def _finish(git: GitRepository, transaction: Transaction, lock: int) -> None:
 def _remember(git: GitRepository, transaction: Transaction) -> None:
     """Note the tag, now that it stands: a later look tells whether somebody moved it."""
     if transaction.tag and transaction.tag_object:
-        stands = git.text("for-each-ref", "--format=%(objectname) %(*objectname)", "--", transaction.tag).split(" ")
-        if stands[0] == transaction.tag_object:
-            known_tags.made(git, transaction.tag, *stands)
+        with contextlib.suppress(ExternalFailure):  # the tag is made: it is no failure that it can't be noted
+            stands = git.text("for-each-ref", "--format=%(objectname) %(*objectname)", "--", transaction.tag).split(" ")
+            if stands[0] == transaction.tag_object:
+                known_tags.made(git, transaction.tag, *stands)
 
 
 def _undo(git: GitRepository, transaction: Transaction) -> None:

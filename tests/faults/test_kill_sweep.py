@@ -158,4 +158,4 @@ def _litter(box: Sandbox) -> list[str]:
     """Locks and temporary files that nobody needs any more."""
     git = [p.relative_to(box.root).as_posix() for p in (box.root / ".git").rglob("*.lock")]
     state = [p.name for p in (box.root / ".git" / "modelver").iterdir()]
-    return git + [name for name in state if name not in ("lock", "hashes.sqlite")]
+    return git + [name for name in state if name not in ("lock", "hashes.sqlite", "known-tags.jsonl")]
