@@ -128,7 +128,7 @@ def _check_done(world: World, box: Tracked) -> None:
         left = [path.name for path in (box.root.parent / "backup").rglob("*") if ".part" in path.name]
         assert left == []
     state = {path.name for path in (box.root / ".git" / "modelver").iterdir()}
-    assert state <= {"lock", "gc.lock", "hashes.sqlite", "hashes.sqlite-wal", "hashes.sqlite-shm"}
+    assert state <= {"lock", "gc.lock", "hashes.sqlite", "hashes.sqlite-wal", "hashes.sqlite-shm", "known-tags.jsonl"}
     assert [path.name for path in (box.root / ".git").rglob("*.lock") if path.parent.name != "modelver"] == []
 
 
