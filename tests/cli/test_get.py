@@ -243,11 +243,8 @@ def test_a_variant(world, tmp_path):
     shutil.copytree(world.base / "repo", tmp_path / "clone", symlinks=True)
     box = Sandbox(tmp_path / "clone", world.box.env)
     box.git("checkout", "-q", "-B", "main", "net@v1.0.0")
-    box.write(
-        "params.yaml",
     settings = "optimize: {small: {method: graph}}, data: rows.npz"
     box.write("params.yaml", f"modelver: {{models: {{net: {{{settings}}}}}}}\n")
-    )
     np.savez(box.root / "rows.npz", x=np.random.default_rng(0).standard_normal((4, 512)).astype(np.float32))
     box.mv("stage", "optimize", "net")
     box.git("checkout", "-q", "--", "params.yaml")  # with it, dvc.yaml would want a source to export
