@@ -88,7 +88,7 @@ def parse(reader: Reader, start: int, end: int, where: str) -> WireTensor:
         _take(tensor, item, where)
     if SEGMENT in seen:
         raise Malformed(f"{where}: data in segments is not supported")
-    _check(tensor, where)
+    _check(tensor, f"{where}, called {tensor.name!r}" if tensor.name else where)
     return tensor
 
 

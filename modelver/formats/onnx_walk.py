@@ -109,6 +109,7 @@ class _Walk:
         self.reader = model.reader
         self.visit = visit
         self.names: dict[str, int] = {}
+        self.initializers: list[set[str]] = []  # of the graphs that are being walked, outermost first
         self.sparse = ""
 
     def message(self, kind: str, start: int, end: int, place: Place) -> Rope:
@@ -119,9 +120,13 @@ class _Walk:
         if kind == "node":
             return self._node(start, end, place)
         rope, seen = Rope(), set[int]()
+        if kind == "graph":
+            self.initializers.append(set())
         for item in self.reader.fields(start, end):
             self._once(kind, item, seen)
             self._field(kind, item, rope, place)
+        if kind == "graph":
+            self.initializers.pop()
         return rope
 
     def _once(self, kind: str, item: Field, seen: set[int]) -> None:
@@ -210,6 +215,10 @@ class _Walk:
             return None
         initializer = kind == "graph" or (kind == "sparse" and place.initializer)
         own = tensor.name if initializer else ""
+        if own and (kind == "graph" or item.number == 1):
+            if own in self.initializers[-1]:
+                raise Malformed(f"{where}: the graph has two initializers that are called {own!r}")
+            self.initializers[-1].add(own)
         if kind == "sparse" and item.number == 1:
             self.sparse = own
         elif kind == "sparse":
@@ -220,9 +229,12 @@ class _Walk:
         return self.visit(tensor, Place(place.path, initializer, place.depth, movable), name)
 
     def _unique(self, name: str) -> str:
-        times = self.names.get(name, 0) + 1
-        self.names[name] = times
-        return name if times == 1 else self._unique(f"{name}#{times}")
+        while True:
+            times = self.names.get(name, 0) + 1
+            self.names[name] = times
+            if times == 1:
+                return name
+            name = f"{name}#{times}"
 
 
 def _without_value(path: tuple[str, ...], initializer: bool) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 from types import TracebackType
+from typing import NamedTuple
 
 from modelver.errors import InvalidInput, NotFound
 
@@ -128,15 +129,30 @@ class Reader:
         if end > self.size:
             raise Malformed(f"{self.path} is truncated: {end} bytes expected, {self.size} found")
         position = start
+        data, base = b"", 0
         while position < end:
             tag_start = position
-            tag, position = self.varint(position, end)
+            # Most tags and lengths take one byte: a call for each is half of the time that a large graph takes.
+            offset = position - base
+            if not 0 <= offset < len(data):
+                data, base = self.window(position, 1)
+                offset = position - base
+            tag = data[offset] if offset < len(data) else 0x80
+            if tag < 0x80:
+                position += 1
+            else:
+                tag, position = self.varint(position, end)
             number, kind = tag >> 3, tag & 7
             if number == 0 or tag > _MAX_TAG:
                 raise Malformed(f"{self.path}: broken field tag at byte {tag_start}")
             value = 0
             if kind == BYTES:
-                length, position = self.varint(position, end)
+                offset = position - base
+                length = data[offset] if position < end and 0 <= offset < len(data) else 0x80
+                if length < 0x80:
+                    position += 1
+                else:
+                    length, position = self.varint(position, end)
                 stop = position + length
             elif kind == VARINT:
                 value, stop = self.varint(position, end)
@@ -172,8 +188,7 @@ class Reader:
         raise Malformed(f"{self.path}: broken number at byte {position}")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):  # there are millions of them, and a frozen dataclass takes four times as long to make
     """One field: its number, wire type, and where tag, payload and end lie; ``value`` for varints."""
 
     reader: Reader

@@ -1,0 +1,118 @@
+"""Running commands on what means harm: in a process with 1 GiB, timed, with a look at all that they leave behind."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox import Sandbox
+
+SECONDS = 10
+"""Of the processor's time, for each command: a busy machine is no fault of the file's."""
+
+MEMORY = 1 << 30
+
+RUNNER = """
+import json, os, resource, shutil, sys
+from pathlib import Path
+from modelver.cli.main import run
+
+limited = sys.argv[2] == "address-space"
+if limited:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+temp = Path(os.environ["TMPDIR"])
+# What DVC and Git note for themselves: locks, and times of files that were looked at.
+OWN = {".dvc/tmp/btime", ".dvc/tmp/lock", ".dvc/tmp/rwlock", ".dvc/tmp/rwlock.lock", ".git/index"}
+
+def listing():
+    found = {}
+    for top in (Path("."), temp):
+        for place, folders, names in os.walk(top):
+            for name in folders + names:
+                path = os.path.relpath(os.path.join(place, name), top)
+                if path in OWN or path.startswith(".git/modelver"):
+                    continue
+                facts = os.lstat(os.path.join(place, name))
+                found[f"{top.name}:{path}"] = (facts.st_mode, 0 if name in folders else facts.st_size, facts.st_ino)
+    return found
+
+for job in json.loads(Path(sys.argv[1]).read_text()):
+    for source, target in job["put"]:
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    before = listing()
+    sys.stderr.write("\\0")
+    start = sum(os.times()[:4])
+    status = run(job["command"])
+    sys.stderr.flush()
+    seconds = sum(os.times()[:4]) - start
+    after = listing()
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    sys.stderr.write("\\0" + json.dumps({"name": job["name"], "status": status, "seconds": seconds, "peak": peak,
+                                         "changed": changed}))
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered.
+
+    Attributes:
+        status: its exit status.
+        text: what it wrote to stderr.
+        changed: files that were made, changed or removed, in the repository and in the folder for temporary files.
+    """
+
+    status: int
+    text: str
+    changed: tuple[str, ...]
+
+
+def run_all(box: Sandbox, jobs: list[dict], limit: str = "address-space") -> dict[str, Said]:
+    """Run jobs of ``name``, ``command`` and ``put`` (pairs of files that are copied first), one after the other.
+
+    Every command must keep its time and memory, end with 0 or 2, and say why without a traceback.
+
+    Args:
+        box: where they run.
+        jobs: what is run.
+        limit: ``address-space`` lets the kernel refuse more memory; ``measured`` looks at the peak at the end.
+    """
+    scratch = box.root.parent / "scratch"
+    temp = box.root.parent / "temp"
+    for folder in (scratch, temp):
+        folder.mkdir(exist_ok=True)
+    plan = scratch / "jobs.json"
+    plan.write_text(json.dumps([{"put": [], **job} for job in jobs]))
+    status_before = box.git("status", "--porcelain")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", RUNNER, str(plan), limit],
+        cwd=box.root, env={**box.env, "TMPDIR": str(temp), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True, check=False,
+    )  # fmt: skip
+    words = done.stderr.decode("utf-8", "replace").split("\0")
+    assert done.returncode == 0, words[-1][-3000:]
+    found = {}
+    for said, facts in zip(words[1::2], map(json.loads, words[2::2]), strict=True):
+        name = facts["name"]
+        assert "Traceback" not in said, f"{name}: {said}"
+        assert facts["status"] in (0, 2), f"{name}: {said}"
+        assert facts["status"] == 0 or said.startswith("error: "), f"{name}: {said}"
+        assert len(said) < 4000, name
+        assert facts["seconds"] < SECONDS, f"{name} took {facts['seconds']} s"
+        assert facts["peak"] < MEMORY, f"{name} took {facts['peak']} bytes"
+        found[name] = Said(facts["status"], said, tuple(facts["changed"]))
+    assert list(found) == [job["name"] for job in jobs]
+    if all(said.status == 2 for said in found.values()) and not any(job.get("put") for job in jobs):
+        assert box.git("status", "--porcelain") == status_before
+    return found
+
+
+def put(folder: Path, files: dict[str, bytes]) -> Path:
+    """Write files below a folder."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
