@@ -1,5 +1,6 @@
 """`modelver doctor`: find what users meet in a repository, say why it matters, and mend it where that is safe."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelver.adapters.dvc import DvcCache
+from modelver.adapters.dvc.config import cache_settings
 from modelver.adapters.dvc.settings import DvcSettings
 from modelver.adapters.git import GitRepository
 from modelver.core.registry import Registry
@@ -97,6 +99,19 @@ class Scene:
     def has_dvc(self) -> bool:
         """Whether DVC is set up here."""
         return (self.root / ".dvc").is_dir()
+
+    def is_own(self, place: Path) -> bool:
+        """Whether a path lies in the repository with no link on the way: what a clone links to is not to be touched."""
+        if not place.is_relative_to(self.root):
+            return False
+        real = Path(os.path.realpath(place.parent))
+        return real == Path(os.path.realpath(self.root)) / place.parent.relative_to(self.root)
+
+    @property
+    def may_touch_cache(self) -> bool:
+        """Whether the cache is the repository's own, or its user has said where it is."""
+        folder = self.cache.folder
+        return self.is_own(folder / "files" / "md5" / "ab" / "c") or not cache_settings(self.root).from_repository
 
     @property
     def registry(self) -> Registry:

@@ -15,7 +15,6 @@ _GENERATED = (
     "*.dvc", "*dvc.lock", "models/**/metadata.yaml", "models/**/source.json", "models/**/validation.json",
     "models/**/*.jsonl", "models/**/assessment.json", "models/**/variants.json", "models/**/variants-latency.json",
 )  # fmt: skip
-_MAX_BYTES = 256 << 20
 
 
 def readable(scene: Scene) -> Iterator[Problem]:
@@ -47,7 +46,7 @@ def line_ends(scene: Scene) -> Iterator[Problem]:
     listed = scene.git.run("ls-files", "-z", "--", *(f":(glob){_anywhere(p)}" for p in _GENERATED)).decode(
         "utf-8", "surrogateescape"
     )
-    bad = [path for path in sorted(set(listed.split("\0"))) if path and _has_crlf(scene.root / path)]
+    bad = [path for path in sorted(set(listed.split("\0"))) if path and _has_crlf(scene, path)]
     if bad:
         yield Problem(
             "crlf",
@@ -61,7 +60,8 @@ def line_ends(scene: Scene) -> Iterator[Problem]:
 def attributes(scene: Scene) -> Iterator[Problem]:
     """The lines of ``.gitattributes`` that keep Git from changing line ends."""
     place = scene.root / ".gitattributes"
-    present = place.read_text("utf-8", "surrogateescape") if place.is_file() else ""
+    # Git does not follow a link there
+    present = place.read_text("utf-8", "surrogateescape") if place.is_file() and not place.is_symlink() else ""
     wanted = starter.merged_attributes(present)
     if wanted != present:
         yield Problem(
@@ -81,10 +81,8 @@ def _anywhere(pattern: str) -> str:
     return pattern if "/" in pattern else f"**/{pattern}"
 
 
-def _has_crlf(place: Path) -> bool:
-    if place.is_symlink() or not place.is_file() or place.stat().st_size > _MAX_BYTES:
-        return False
-    return b"\r\n" in place.read_bytes()
+def _has_crlf(scene: Scene, path: str) -> bool:
+    return b"\r\n" in (scene.project.worktree.read(path) or b"")
 
 
 def _to_lf(places: list[Path]) -> None:

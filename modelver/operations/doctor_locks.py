@@ -43,6 +43,8 @@ def dvc_locks(scene: Scene) -> Iterator[Problem]:
     if not scene.has_dvc:
         return
     scratch = scene.root / ".dvc" / "tmp"
+    if not scene.is_own(scratch / "lock"):
+        return
     if _is_broken(scratch / "rwlock") and not dvc_is_running(scene.root):
         yield Problem(
             "dvc-rwlock",

@@ -64,7 +64,7 @@ def linked_weights(scene: Scene) -> Iterator[Problem]:
         linked = []
         for place, entry in weight_files(scene, facts):
             cached = scene.cache.path(entry.md5)
-            if place.is_symlink() or (cached.exists() and place.exists() and place.samefile(cached)):
+            if cached.exists() and place.exists() and place.samefile(cached) and scene.is_own(place):
                 linked.append(place)
         if linked:
             yield Problem(

@@ -78,7 +78,7 @@ def leftovers(scene: Scene) -> Iterator[Problem]:
 
 def cache_objects(scene: Scene) -> Iterator[Problem]:
     """Objects whose size is not the manifest's, or that may be written, and so may have been."""
-    if not scene.has_dvc:
+    if not scene.has_dvc or not scene.may_touch_cache:
         return
     known = {entry.md5: entry.bytes for facts in scene.models for entry in facts.files or ()}
     writable = []
@@ -139,16 +139,16 @@ def _existing(folder: Path) -> Path:
 
 
 def _temporaries(scene: Scene) -> Iterator[Path]:
-    if scene.has_dvc:
+    if scene.has_dvc and scene.may_touch_cache:
         objects = scene.cache.folder / "files" / "md5"
         # DVC's own end in .tmp, with nothing or a name before; so do modelver's
         yield from sorted(objects.glob("*.tmp"))
         yield from sorted(objects.glob("??/*.tmp"))
-        for folder in sorted((scene.root / ".dvc" / "tmp").glob("modelver-*")):
-            if folder.is_dir() and any(folder.iterdir()):
-                yield folder
-    yield from sorted((scene.root / "models").rglob(".*.????????.tmp"))
-    yield from sorted(scene.root.glob(".*.????????.tmp"))
+    scratch = [folder for folder in (scene.root / ".dvc" / "tmp").glob("modelver-*") if folder.is_dir()]
+    mine = [*(folder for folder in scratch if not folder.is_symlink() and any(folder.iterdir()))]
+    mine += (scene.root / "models").rglob(".*.????????.tmp")
+    mine += scene.root.glob(".*.????????.tmp")
+    yield from sorted(place for place in mine if scene.is_own(place))
     yield from sorted(scene.git.state_dir.glob(".*.????????.tmp"))
 
 

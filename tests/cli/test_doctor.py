@@ -439,6 +439,44 @@ def test_an_object_that_was_edited(box: Sandbox) -> None:
     assert hashlib.md5(place.read_bytes()).hexdigest() == place.parent.name + place.name
 
 
+def test_nothing_is_touched_through_links(box: Sandbox) -> None:
+    """A hostile clone whose folders are links to what is the user's."""
+    home = box.root.parent / "precious"
+    (home / "modelver-mine").mkdir(parents=True)
+    files = {
+        home / "rwlock": b"{ not json",
+        home / "modelver-mine" / "thesis": b"thesis",
+        home / ".metadata.yaml.abcdefgh.tmp": b"mine",
+        home / "files/md5/ab/x.tmp": b"mine",
+        home / "files/md5/ab" / ("c" * 30): b"writable",
+        home / "config": b"[cache]\n    type = symlink\n['remote \"r\"']\n    url = ../x\n",
+        home / "attributes": b"secret\n",
+        home / "metadata.yaml": b"a: 1\r\n",
+    }
+    for place, data in files.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    import shutil
+
+    for name, target in (("tmp", home), ("cache", home), ("config", home / "config")):
+        place = box.root / ".dvc" / name
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+        place.symlink_to(target)
+    (box.root / ".gitattributes").unlink()
+    (box.root / ".gitattributes").symlink_to(home / "attributes")
+    shutil.rmtree(box.root / "models/m")
+    (box.root / "models/m").symlink_to(home)
+    late = box.root.parent / "late"
+    late.mkdir()
+    (late / "sitecustomize.py").write_text("import time\nreal = time.time\ntime.time = lambda: real() + 3e6\n")
+    found = find(box, "--fix", "--offline", PYTHONPATH=f"{late}{os.pathsep}{box.env['PYTHONPATH']}")
+    assert not found["link-type"]["fixed"]
+    assert "secret" not in (box.root / ".gitattributes").read_text()
+    assert {place: place.read_bytes() for place in files} == files
+    assert (home / "files/md5/ab" / ("c" * 30)).stat().st_mode & 0o200
+    assert sorted(p for p in home.rglob("*") if p.is_file()) == sorted(files)
+
+
 def test_edited_weights(box: Sandbox) -> None:
     place = max((box.root / "models/m/weights").rglob("*"), key=lambda p: p.stat().st_size if p.is_file() else 0)
     data = place.read_bytes()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelver.errors import InvalidInput
+from modelver.errors import InvalidInput, Refused
 
 OWN_LEVELS = ("repo", "local")
 """Configuration files that belong to the repository: ``.dvc/config`` and ``.dvc/config.local``."""
@@ -89,8 +89,12 @@ class DvcSettings:
         self._edit(level, lambda values: values["remote"][name].update(url=url))
 
     def _edit(self, level: str, change: Any) -> None:
+        """Raises Refused where a link would lead the writing elsewhere."""
         from dvc.config import Config, ConfigError
 
+        for place in (self._root / ".dvc", self._root / ".dvc" / "config", self._root / ".dvc" / "config.local"):
+            if place.is_symlink():
+                raise Refused(f"{place} is a symbolic link; nothing is written through it", hint=f"rm {place}")
         try:
             with Config(dvc_dir=str(self._root / ".dvc"), validate=False).edit(level) as values:
                 change(values)
