@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 
-def factory(global_conf, n="0", mode="503", method="", log=""):
+def factory(global_conf, n="0", mode="503", method="", log="", **_):
     return lambda app: Faulty(app, int(n), mode, method, log)
 
 

@@ -41,15 +41,16 @@ class FolderStorage:
 
 
 class BucketStorage:
-    def __init__(self, swift: Swift, bucket: str) -> None:
+    def __init__(self, swift: Swift, bucket: str, prefix: str = "dvc") -> None:
         self.client: Any = swift.client()
         self.bucket = bucket
+        self.prefix = prefix
 
     def _key(self, md5: str) -> str:
-        return f"dvc/files/md5/{md5[:2]}/{md5[2:]}"
+        return f"{self.prefix}/files/md5/{md5[:2]}/{md5[2:]}"
 
     def objects(self) -> dict[str, bytes]:
-        listed = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
+        listed = self.client.list_objects_v2(Bucket=self.bucket, Prefix=f"{self.prefix}/").get("Contents", [])
         keys = [entry["Key"] for entry in listed]
         bodies = {key: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
         return {"".join(key.split("/")[-2:]): data for key, data in bodies.items()}

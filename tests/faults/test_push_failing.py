@@ -1,0 +1,130 @@
+"""A DVC remote that fails, or whose storage is killed midway: the version is published whole, or no tag goes out."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from published import BucketStorage, Hub, needed, with_hub
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.s3
+
+MODES = ("503", "reset", "truncate")
+CASES = [(mode, n) for mode in MODES for n in range(1, 21)]
+SAMPLE = [("503", 1), ("reset", 3), ("truncate", 2)]
+
+
+class Case:
+    """A version to publish, to a place of its own in a bucket, through whichever endpoint."""
+
+    def __init__(self, box: Sandbox, swift) -> None:
+        self.box, self.swift = box, swift
+        self.hub: Hub = with_hub(box)
+        self.bucket = swift.configure(box)
+        box.mv("tag", "m")
+        self.needed = needed(box, "v1.0.0")
+        self.number = 0
+
+    def start(self) -> BucketStorage:
+        """An empty place, and no tag on the hub."""
+        self.number += 1
+        for ref in self.hub.refs():
+            self.hub.git("update-ref", "-d", ref)
+        self.use(self.swift.endpoint)
+        return BucketStorage(self.swift, self.bucket, f"case-{self.number}")
+
+    def use(self, endpoint: str) -> None:
+        self.box.write(
+            ".dvc/config.local",
+            f"['remote \"storage\"']\n    url = s3://{self.bucket}/case-{self.number}\n    endpointurl = {endpoint}\n",
+        )
+
+    def check(self, status: int, storage: BucketStorage) -> None:
+        """All, or no tag; and the rerun finishes."""
+        if status == 0:
+            assert self.hub.tags() == ["m@v1.0.0"]
+            assert storage.objects() == self.needed
+        else:
+            assert status == 3
+            assert self.hub.refs() == {}
+            for name, data in storage.objects().items():
+                assert data == self.needed[name], "half of it under its name"
+        self.use(self.swift.endpoint)
+        self.box.mv("push", "m@v1.0.0")
+        assert self.hub.tags() == ["m@v1.0.0"]
+        assert storage.objects() == self.needed
+
+
+@pytest.fixture
+def case(model_repo: Sandbox, swift) -> Case:
+    return Case(model_repo, swift)
+
+
+def play(case: Case, cases: list[tuple[str, int]], log: Path) -> None:
+    ended = []
+    for mode, n in cases:
+        storage = case.start()
+        with case.swift.faulty("faulty_filter:factory", n=n, mode=mode, log=log) as way:
+            case.use(way.endpoint)
+            begin = time.monotonic()
+            done = case.box.mv("push", status=None)
+            ended.append((mode, n, done.status, round(time.monotonic() - begin, 1)))
+        if done.status:
+            assert "error: DVC remote storage" in done.err, done.err
+        case.check(done.status, storage)
+    print(f"{len(cases)} cases: {ended}; {len(log.read_text().splitlines())} requests failed")
+    assert log.read_text()
+
+
+def test_some_faults(case: Case, tmp_path: Path) -> None:
+    play(case, SAMPLE, tmp_path / "log")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_every_nth_request_fails(case: Case, tmp_path: Path, mode: str) -> None:
+    play(case, [(m, n) for m, n in CASES if m == mode], tmp_path / "log")
+
+
+def test_storage_killed_midway(empty_repo: Sandbox, swift, tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    box = empty_repo
+    rng = np.random.default_rng(7)
+    tensors = {f"layer{n}": rng.standard_normal((512, 1024), dtype=np.float32) for n in range(12)}
+    save_file(tensors, str(tmp_path / "big.safetensors"))
+    box.mv("add", "m", str(tmp_path / "big.safetensors"))
+    box.commit("add")
+    hub = with_hub(box)
+    storage = BucketStorage(swift, swift.configure(box))
+    box.mv("tag", "m")
+    wanted = needed(box, "v1.0.0")
+    # by a proxy of its own: one that has seen so many failures does not ask the storage again for a minute
+    with swift.faulty("faulty_filter:factory", n=0) as way:
+        local = box.write(".dvc/config.local", f"['remote \"storage\"']\n    endpointurl = {way.endpoint}\n")
+        running = subprocess.Popen(
+            [sys.executable, "-P", "-m", "modelver", "push", "--jobs", "2"], cwd=box.root, env=box.env,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            end = time.monotonic() + 60
+            while running.poll() is None and time.monotonic() < end:
+                if storage.client.list_objects_v2(Bucket=storage.bucket).get("KeyCount", 0) >= 2:
+                    break
+                time.sleep(0.01)
+            swift.kill_storage()
+            out, err = running.communicate(timeout=300)
+        finally:
+            swift.start_storage()
+            running.kill()
+    local.unlink()
+    assert running.returncode == 3, f"{out}\n{err}"
+    assert "error: DVC remote storage" in err
+    assert hub.refs() == {}
+    done = box.mv("push", "--format", "json").json()
+    assert 0 < done["objects"]["uploaded"] < len(wanted), "what had been stored is not sent again"
+    assert storage.objects() == wanted
+    assert hub.tags() == ["m@v1.0.0"]
