@@ -90,7 +90,8 @@ class ObjectStore:
         except CheckFailed:
             raise
         except ModelverError as error:
-            raise type(error)(f"{printable(wanted.path)}: {error.message}", error.hint) from None
+            hint = error.hint or "ask whoever published it to run: modelver push"
+            raise type(error)(f"{printable(wanted.path)}: {error.message}", hint) from None
         if not consume(place):
             raise CheckFailed(f"{place} is damaged right after it was written", hint="look at the disk: doctor, fsck")
 

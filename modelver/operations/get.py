@@ -18,6 +18,9 @@ from modelver.operations.landing import Landing, refuse_place, umask
 from modelver.operations.objects import listings_of
 from modelver.operations.pinned import Pinned, Wanted, pin
 
+_MANY = 200
+"""Files from which on the whole disk is flushed once, in place of each file by itself."""
+
 Say = Callable[[str], None]
 
 
@@ -302,14 +305,17 @@ def _fill(folder: Path, plan: GetPlan, progress: Tick) -> None:
                 assert digest is not None
                 if not is_whole(wanted, digest, place.stat().st_size):
                     return False
-            for place in places[wanted.md5]:
-                _flush(place)
+            if len(plan.files) <= _MANY:
+                for place in places[wanted.md5]:
+                    _flush(place)
             return True
 
         plan.store.take(wanted, copy, tick)
         progress(max((wanted.bytes or 0) - ticked, 0))
 
     plan.store.each(unique(plan.files), bring, plan.request.jobs)
+    if len(plan.files) > _MANY:
+        os.sync()
 
 
 def _flush(path: Path) -> None:

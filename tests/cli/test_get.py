@@ -238,6 +238,55 @@ def test_a_remote_of_ones_own(world, tmp_path):
     assert "no DVC remote 'nope'" in world.failed("net@v1.0.0", "--dvc-remote", "nope", status=2).err
 
 
+def test_from_a_shallow_clone(world, tmp_path):
+    """Its history is cut off; the tag and its files are there."""
+    clone = tmp_path / "shallow"
+    command = ["git", "clone", "-q", "--depth=1", "--branch=m@v1.0.1", f"file://{world.bare}", str(clone)]
+    subprocess.run(command, check=True, env=world.box.env)
+    world.get("m@v1.0.1", repo=str(clone))
+    world.get("m@v1.0.1", "-o", "again", repo=f"file://{clone}")
+    assert files_in(world.box.root / "again") == world.expected("m", "v1.0.1")
+
+
+def test_a_repository_of_sha256(world, tmp_path):
+    """Git's newer object format: ids of 64 digits."""
+    box = Sandbox(tmp_path / "new", world.box.env)
+    box.root.mkdir()
+    box.git("init", "-q", "--object-format=sha256")
+    old = world.base / "repo"
+    for path in ("dvc.yaml", "params.yaml", ".dvc/config", "models/m"):
+        source = old / path
+        target = box.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    box.git("add", "-A")
+    box.git("commit", "-qm", "m")
+    box.git("tag", "-a", "-m", "by hand", "m@v1.0.2")
+    world.get("m", repo=str(box.root))
+    assert files_in(world.box.root / "m-v1.0.2") == world.expected("m", "v1.0.2")
+
+
+def test_a_repository_without_versions(world, tmp_path):
+    subprocess.run(["git", "init", "-q", str(tmp_path / "empty")], check=True)
+    assert "has no versions" in world.get("m", repo=str(tmp_path / "empty"), status=2).err
+    assert "not appear to be a git repository" in world.get("m", repo=str(tmp_path / "home"), status=3).err
+
+
+def test_many_small_files(world, tmp_path):
+    """More than are flushed one by one; many of one content."""
+    box = Sandbox(tmp_path / "many", world.box.env)
+    shutil.copytree(world.base / "repo", box.root, symlinks=True)
+    shutil.rmtree(box.root / "folder")
+    for number in range(300):
+        box.write(f"folder/{number % 7}/{number}.bin", f"{number % 50}\n")
+    box.dvc("add", "-q", "folder")
+    box.commit("many")
+    box.git("tag", "-a", "-m", "many", "g@v2.0.0")
+    done = box.mv("get", "g@v2.0.0", "-o", str(world.box.root / "out"), "--format", "json")
+    assert files_in(world.box.root / "out") == {f"{n % 7}/{n}.bin": f"{n % 50}\n".encode() for n in range(300)}
+    assert len(done.json()["files"]) == 300
+
+
 def test_a_variant(world, tmp_path):
     """Made by the stage's own command, tracked by DVC, recorded by `tag`."""
     shutil.copytree(world.base / "repo", tmp_path / "clone", symlinks=True)

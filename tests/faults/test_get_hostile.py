@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from consumer import World, files_in, make_world, tree
 from sandbox import Sandbox
 
+import modelver
 from modelver.adapters.dvc.foreign import foreign_config
+from modelver.errors import InvalidInput
 
 
 @pytest.fixture
@@ -399,3 +402,50 @@ def test_a_graph_that_names_files_of_others(world, evil, tmp_path):
         code = f"import modelver\nmodelver.load('net@v9.0.0', path={str(evil.root)!r})"
         done = world.box.run("python", "-P", "-c", code, status=1)
         assert "which the version does not have" in done.err, done.err
+
+
+def test_a_tag_moved_between_two_requests(world, evil, tmp_path):
+    """The server lists one tag object and hands out another."""
+    (tmp_path / "bin").mkdir()
+    shim = tmp_path / "bin" / "git"
+    real = shutil.which("git")
+    other = evil.git("rev-parse", "m@v1.0.1")
+    shim.write_text(
+        f'#!/bin/sh\n{real} "$@"\nstatus=$?\ncase "$*" in *ls-remote*)\n'
+        f"{real} --git-dir={evil.root}/.git update-ref refs/tags/m@v1.0.0 {other};; esac\nexit $status\n"
+    )
+    shim.chmod(0o755)
+    done = world.get("m@v1.0.0", repo=str(evil.root), status=3, PATH=f"{shim.parent}:{world.box.env['PATH']}")
+    assert "a moment later" in done.err
+    assert tree(world.box.root) == {}
+    evil.git("update-ref", "refs/tags/m@v1.0.0", _tag_id(world, "m@v1.0.0"))
+    world.get("m@v1.0.0", "-o", "out", repo=str(evil.root))
+    assert files_in(world.box.root / "out") == world.expected("m", "v1.0.0")
+
+
+def _tag_id(world: World, tag: str) -> str:
+    command = ["git", f"--git-dir={world.bare}", "rev-parse", tag]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+
+def test_a_file_too_large_to_be_read(world, monkeypatch):
+    """What compresses to nothing may be gigabytes: refused by its size, before it is read."""
+    from modelver.adapters.git import foreign
+
+    for name in ("HOME", "XDG_CACHE_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"):
+        monkeypatch.setenv(name, world.box.env[name])
+    monkeypatch.chdir(world.box.root)
+    monkeypatch.setattr(foreign, "MAX_FILE", 100)
+    with pytest.raises(InvalidInput, match="more than the 100"):
+        modelver.get("m@v1.0.0", "out", repo=world.bare)
+    assert tree(world.box.root) == {}
+
+
+def test_a_fifo_is_no_repository(world, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert "no folder" in world.box.mv("get", "m", "--repo", str(tmp_path / "fifo"), status=2).err
+
+
+def test_no_default_remote(world, evil):
+    _with_config(world, evil, "")
+    _refused(world, evil, "m@v9.0.0", 2, "no default DVC remote")

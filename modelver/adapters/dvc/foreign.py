@@ -70,6 +70,10 @@ class ForeignConfig:
             raise ExternalFailure(f"{root}: {error.strerror}") from None
         write_atomic(root / ".dvc" / "config", data, mode=0o600)  # people do commit secrets
         chosen = (name or self.default or "").lower()
+        if not chosen:
+            raise Refused(
+                "that repository names no default DVC remote", hint="--dvc-remote NAME, one of its own or of yours"
+            )
         try:
             return DvcRemote.open(root, name, plain_http=plain_http)
         except Refused:

@@ -7,13 +7,14 @@ automatic maintenance run what a template put there.
 import hashlib
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from modelver.adapters.git.process import redact, run_git
+from modelver.adapters.git.process import git_status, redact, run_git
 from modelver.adapters.git.repository import GitRepository
 from modelver.core.names import shown
 from modelver.core.registry import TagRecord
@@ -25,6 +26,9 @@ ASK_TIMEOUT = 120.0
 
 FETCH_TIMEOUT = 3600.0
 """Seconds until one commit must have arrived."""
+
+MAX_FILE = 256 << 20
+"""Largest file of a commit that is read, in bytes: a manifest of a million tensors."""
 
 _SCHEMES = ("https", "ssh", "git+ssh", "ssh+git", "file", "http", "git")
 _PROTOCOLS = ("https", "ssh", "file", "http", "git")
@@ -55,6 +59,15 @@ class BareRepository(GitRepository):
     ) -> bytes:
         """See `run_git`."""
         return run_git(self.root, [f"--git-dir={self.root}", *args], stdin=stdin, ok=ok, timeout=timeout)
+
+    def _batch(self, keys: Sequence[str], names: Sequence[str]) -> list[tuple[str, bytes, bytes]]:
+        """Sizes first: a few kilobytes on the line can be gigabytes here."""
+        request = "".join(f"{name}\n" for name in names).encode("utf-8", "surrogateescape")
+        sizes = self.run("cat-file", "--batch-check=%(objectsize)", stdin=request).split(b"\n") if names else []
+        for name, size in zip(names, sizes, strict=False):
+            if size.isdigit() and int(size) > MAX_FILE:
+                raise InvalidInput(f"{shown(name)} has {int(size)} bytes, more than the {MAX_FILE} that are read")
+        return super()._batch(keys, names)
 
 
 class ForeignRepository:
@@ -103,12 +116,7 @@ class ForeignRepository:
         Raises:
             ExternalFailure: the server can't be reached, or refuses.
         """
-        output = run_git(
-            self._cache,
-            [*_HARDENED, "ls-remote", "--quiet", "--tags", "--", self._url],
-            env=_environment(self._cache),
-            timeout=ASK_TIMEOUT,
-        )
+        output = self._ask(self._cache, ["ls-remote", "--quiet", "--tags", "--", self._url], ASK_TIMEOUT)
         objects: dict[str, str] = {}
         peeled: dict[str, str] = {}
         for line in output.decode("utf-8", "replace").splitlines():
@@ -157,14 +165,28 @@ class ForeignRepository:
             remove_file(left)  # of a Git that was killed: one that lives holds our lock
         for left in (self._bare / "objects" / "pack").glob("tmp_*"):
             remove_file(left)
-        run_git(
-            self._bare,
-            [f"--git-dir={self._bare}", *_HARDENED, "fetch", "--quiet", "--depth=1", "--update-shallow", "--no-tags",
-             "--no-recurse-submodules", "--no-write-fetch-head", "--", self._url, f"{ref}:{ref}"],
-            env=_environment(self._cache),
-            timeout=FETCH_TIMEOUT,
-            inherit=(lock,),
-        )  # fmt: skip
+        args = ["fetch", "--quiet", "--depth=1", "--update-shallow", "--no-tags", "--no-recurse-submodules"]
+        args += ["--no-write-fetch-head", "--", self._url, f"{ref}:{ref}"]
+        self._ask(self._bare, args, FETCH_TIMEOUT, f"--git-dir={self._bare}", inherit=(lock,))
+
+    def _ask(
+        self, folder: Path, args: Sequence[str], timeout: float, *options: str, inherit: Sequence[int] = ()
+    ) -> bytes:
+        """Run a Git command that speaks to the server."""
+        command = [*options, *_HARDENED, *args]
+        status, output, errors = git_status(
+            folder, command, env=_environment(self._cache), timeout=timeout, inherit=inherit
+        )
+        if status != 0:
+            lines = redact(errors.decode("utf-8", "replace")).splitlines()
+            said = [
+                line.partition(":")[2].strip() for line in lines if line.startswith(("fatal:", "error:", "remote:"))
+            ]
+            raise ExternalFailure(
+                f"{self.shown} can't be read: {'; '.join(said[:4]) or f'Git ended with {status}'}",
+                hint=f"check address and access: git ls-remote {shlex.quote(self.shown)}",
+            )
+        return output
 
     def _make(self, id_length: int) -> None:
         if (self._bare / "HEAD").is_file():
@@ -216,6 +238,8 @@ def _checked(url: str, plain_http: bool) -> Path | None:
     folder = Path(os.path.abspath(url))  # noqa: PTH100  (must not resolve links)
     if not folder.exists():
         raise NotFound(f"{url} does not exist", hint=known)
+    if not folder.is_dir() and not folder.is_file():  # Git would wait at a FIFO
+        raise InvalidInput(f"{url} is no folder", hint=known)
     return folder
 
 
