@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelver.cli.context import Format, FormatOption, out, out_json, table
+from modelver.cli.context import Format, FormatOption, Progress, out, out_json, repository, table
 from modelver.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -31,12 +31,8 @@ def doctor(
 
       modelver doctor --offline --format json
     """
-    from pathlib import Path
-
-    from modelver.operations.doctor import doctor as doctor_
-    from modelver.operations.project import Project
-
-    diagnosis = doctor_(Project.open(Path.cwd()), fix=fix, offline=offline, plain_http=plain_http)
+    with Progress("hashing") as progress:
+        diagnosis = repository().doctor(fix=fix, offline=offline, plain_http=plain_http, progress=progress)
     if form is Format.json:
         out_json(diagnosis.to_dict())
     else:

@@ -18,6 +18,9 @@ from modelver.operations.facts import ModelFacts, collect, model_names
 from modelver.operations.project import Project
 from modelver.operations.transaction import locked
 
+Progress = Callable[[int], object]
+Check = Callable[["Scene"], Iterator["Problem"]]
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -86,14 +89,16 @@ class Scene:
         project, git, root: the repository.
         offline: ask no remote.
         plain_http: let the DVC remote be reached without encryption.
+        progress: told of bytes that were hashed.
     """
 
-    def __init__(self, project: Project, *, offline: bool, plain_http: bool) -> None:
+    def __init__(self, project: Project, *, offline: bool, plain_http: bool, progress: Progress) -> None:
         self.project = project
         self.git: GitRepository = project.git
         self.root: Path = project.root
         self.offline = offline
         self.plain_http = plain_http
+        self.progress = progress
 
     @property
     def has_dvc(self) -> bool:
@@ -128,9 +133,14 @@ class Scene:
         """DVC's cache."""
         return DvcCache.find(self.root)
 
+    def md5(self, place: Path) -> str:
+        """A file's MD5; what was hashed before and not touched since is not read again."""
+        digest = self._hashes.digest(place)
+        self.progress(place.stat().st_size)
+        return digest.md5
+
     @cached_property
-    def hashes(self) -> HashCache:
-        """Digests that were computed before."""
+    def _hashes(self) -> HashCache:
         return HashCache(self.git.state_dir)
 
     @cached_property
@@ -147,10 +157,14 @@ class Scene:
         return found
 
 
-Check = Callable[[Scene], Iterator[Problem]]
-
-
-def doctor(project: Project, *, fix: bool = False, offline: bool = False, plain_http: bool = False) -> Diagnosis:
+def doctor(
+    project: Project,
+    *,
+    fix: bool = False,
+    offline: bool = False,
+    plain_http: bool = False,
+    progress: Progress = lambda _: None,
+) -> Diagnosis:
     """Look for everything that is known to go wrong.
 
     Args:
@@ -158,11 +172,12 @@ def doctor(project: Project, *, fix: bool = False, offline: bool = False, plain_
         fix: mend what can be mended without asking.
         offline: ask neither the DVC remote nor the Git remote.
         plain_http: let the DVC remote be reached without encryption.
+        progress: told of bytes that were hashed.
 
     Raises:
         ExternalFailure: with ``fix``, another modelver works in the repository.
     """
-    scene = Scene(project, offline=offline, plain_http=plain_http)
+    scene = Scene(project, offline=offline, plain_http=plain_http, progress=progress)
     if not fix:
         return _examine(scene, fix=False)
     with locked(project.git):

@@ -87,7 +87,7 @@ def cache_objects(scene: Scene) -> Iterator[Problem]:
         open_to_writers = bool(place.stat().st_mode & 0o222)
         wrong = known.get(md5, size) != size
         if not wrong and open_to_writers and size < _HASHABLE:
-            wrong = scene.hashes.digest(place).md5 != md5.removesuffix(".dir")
+            wrong = scene.md5(place) != md5.removesuffix(".dir")
         if wrong:
             yield Problem(
                 "cache-damaged",
@@ -116,8 +116,7 @@ def edited_weights(scene: Scene) -> Iterator[Problem]:
         edited = [
             entry.path
             for place, entry in weight_files(scene, facts)
-            if place.is_file()
-            and (place.stat().st_size != entry.bytes or scene.hashes.digest(place.resolve()).md5 != entry.md5)
+            if place.is_file() and (place.stat().st_size != entry.bytes or scene.md5(place.resolve()) != entry.md5)
         ]
         if edited:
             yield Problem(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from modelver.core.registry import ModelVersion
     from modelver.operations.add import AddRequest, AddResult
     from modelver.operations.check import CheckReport
+    from modelver.operations.doctor import Diagnosis
     from modelver.operations.get import GetResult
     from modelver.operations.listing import Event, Running, VersionDetails
     from modelver.operations.load import LoadedModel
@@ -469,6 +470,23 @@ class Repository:
         from modelver.operations.verify import VerifyRequest, verify
 
         return verify(self._project(), request or VerifyRequest(), bars=bars or no_bars)
+
+    def doctor(
+        self,
+        *,
+        fix: bool = False,
+        offline: bool = False,
+        plain_http: bool = False,
+        progress: Callable[[int], object] = lambda _: None,
+    ) -> "Diagnosis":
+        """Find what is wrong with the repository and its remotes; with ``fix`` mend what can be mended safely.
+
+        Raises:
+            ExternalFailure: with ``fix``, another modelver works in the repository.
+        """
+        from modelver.operations.doctor import doctor
+
+        return doctor(self._project(), fix=fix, offline=offline, plain_http=plain_http, progress=progress)
 
     def sign(
         self,

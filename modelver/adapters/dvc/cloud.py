@@ -79,7 +79,10 @@ class CloudStore:
             raise ended_early(offset, size)
 
     def write(self, path: str, source: Path, tick: Tick) -> None:
-        """A line that breaks leaves half a file, so it comes under a name that is no object's and is renamed."""
+        """A line that breaks leaves half a file, so it comes under a name that is no object's and is renamed.
+
+        dvc-ssh does so by itself, other file systems don't.
+        """
         with open_regular(source):
             pass
         place = f"{self._root}/{path}"
