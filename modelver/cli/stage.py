@@ -1,16 +1,30 @@
 """``modelver stage``: what the stages of ``dvc.yaml`` call."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelver.cli import portability
 from modelver.cli.context import Progress, complete_model, out, say
 
+if TYPE_CHECKING:
+    from modelver.operations.project import Project
+
 app = typer.Typer(help="What the stages of dvc.yaml call.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="The model.", autocompletion=complete_model)]
+
+
+def _project(name: str) -> "Project":
+    """The repository around; raises Refused where a stage's records would be written through a link."""
+    from modelver.core.layout import Layout
+    from modelver.operations.project import Project
+    from modelver.operations.transaction import refuse_link
+
+    project = Project.open(Path.cwd())
+    refuse_link(project.root, Layout(name).folder)
+    return project
 
 
 @app.command("export")
@@ -20,10 +34,9 @@ def export(name: Name) -> None:
     The framework's file is unpickled here, in this process, and nowhere else.
     """
     from modelver.operations.facts import model_settings
-    from modelver.operations.project import Project
     from modelver.operations.stage_export import run
 
-    project = Project.open(Path.cwd())
+    project = _project(name)
     with Progress(f"exporting {name}") as progress:
         result = run(project.root, name, model_settings(project.worktree, name), progress)
     out(f"exported {name}: {result.tensors} tensors, {result.files} files, {result.rows} recorded rows")
@@ -43,11 +56,10 @@ def assess(
     from modelver.cli import render_assess
     from modelver.core.names import check_model_name
     from modelver.operations.facts import collect
-    from modelver.operations.project import Project
     from modelver.operations.stage_assess import run
 
     check_model_name(name)
-    project = Project.open(Path.cwd())
+    project = _project(name)
     result = run(project.root, name, collect(project.worktree, name).path)
     if brief:
         out(render_assess.brief(name, result))
@@ -65,10 +77,9 @@ def optimize(name: Name) -> None:
     """
     from modelver.cli.render_optimize import lines
     from modelver.operations.facts import model_settings
-    from modelver.operations.project import Project
     from modelver.operations.stage_optimize import run
 
-    project = Project.open(Path.cwd())
+    project = _project(name)
     with Progress(f"optimizing {name}") as progress:
         result = run(project.root, name, model_settings(project.worktree, name), progress)
     for line in lines(result):
@@ -84,11 +95,10 @@ def validate(name: Name) -> None:
     """
     from modelver.operations.facts import model_settings
     from modelver.operations.gating import checks_against, model_gates
-    from modelver.operations.project import Project
     from modelver.operations.record import base_of
     from modelver.operations.stage_validate import run
 
-    project = Project.open(Path.cwd())
+    project = _project(name)
     settings = model_settings(project.worktree, name)
     result = run(project.root, name, settings)
     for check in result.checks:

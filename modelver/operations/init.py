@@ -1,6 +1,8 @@
 """`modelver init`: make a folder a Git + DVC repository that is ready for models."""
 
 import os
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from modelver.disk import write_atomic
 from modelver.errors import Refused
 from modelver.operations import hooks
 from modelver.operations.ci import plan_workflow
+from modelver.operations.transaction import refuse_link
 
 Say = Callable[[str], None]
+
+_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/@\s:]*):[^@/]*@(.*)\Z", re.DOTALL)
 
 
 def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_run: bool = False) -> list[str]:
@@ -30,11 +35,13 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
 
     Raises:
         InvalidInput: there is no such CI.
-        Refused: DVC is set up in a folder above or below, a stage of the user's has a name that modelver needs, or
-            the workflow was changed by hand.
+        Refused: DVC is set up in a folder above or below, a stage of the user's has a name that modelver needs, the
+            workflow was changed by hand, or the remote's URL holds a password.
         ExternalFailure: Git or DVC failed.
     """
     done: list[str] = []
+    if remote:
+        _refuse_password(remote)
     git = _git(path, done, dry_run)
     root = git.root if git else path
     workflow = plan_workflow(root, ci) if ci else None  # first: it may refuse
@@ -91,10 +98,23 @@ def _write(root: Path, name: str, data: bytes, done: list[str], dry_run: bool) -
     old = target.read_bytes() if target.exists() else None
     if data == old:
         return
+    refuse_link(root, name)
     done.append(f"{name}: {'written' if old is None else 'extended'}")
     if not dry_run:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(target, data)
+
+
+def _refuse_password(remote: str) -> None:
+    """``.dvc/config`` is committed, and what is committed is published."""
+    found = _PASSWORD.match(remote)
+    if found:
+        scheme, user, rest = found.groups()
+        raise Refused(
+            f"{scheme}***@{rest} holds a password, and .dvc/config, where it would stand, is committed",
+            hint=f"modelver init --remote {shlex.quote(scheme + user + '@' + rest)} && "
+            "dvc remote modify --local storage password PASSWORD",
+        )
 
 
 def _absolute(path: Path, remote: str) -> str:

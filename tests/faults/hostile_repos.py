@@ -36,8 +36,11 @@ READS: tuple[tuple[str, ...], ...] = (
 )
 """Commands that only answer. One line a command."""
 
+ELSEWHERE = ("--remote", "get", "push", "doctor")
+"""Words of those that ask a remote."""
+
 WRITES: tuple[tuple[str, ...], ...] = (
-    ("init",),
+    ("init", "--ci", "github"),
     ("restore",),
     ("restore", "--force"),
     ("rollback", "m", "m@v1.0.0", "--commit", "--reason", "x"),
@@ -59,7 +62,9 @@ WRITES: tuple[tuple[str, ...], ...] = (
     ("backup", "../backup"),
     ("stage", "assess", "m"),
     ("stage", "validate", "m"),
-    ("stage", "export", "m"),
+    ("stage", "export", "sk"),
+    ("stage", "validate", "sk"),
+    ("stage", "optimize", "sk"),
     ("client", "m@v1.0.0", "-o", "client.py"),
     ("restore", "--force"),
 )
@@ -99,7 +104,7 @@ class Scene:
 
 
 def template(folder: Path) -> Path:
-    """A repository with two versions of ``m`` (safetensors), one of ``plain``, an environment, a remote of each kind."""
+    """A repository with two versions of ``m`` (safetensors) and a plain model, a DVC remote and a Git remote."""
     env = environment(folder / "home")
     root = folder / "repo"
     root.mkdir(parents=True)
@@ -185,7 +190,7 @@ def canaries(top: Path) -> dict[str, tuple[object, ...]]:
         for name in [*folders, *names]:
             path = here / name
             state = path.lstat()
-            data = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+            data = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
             time = 0 if path.is_dir() and here == top else state.st_mtime_ns
             if not (here == top and name == "log"):
                 found[str(path.relative_to(top))] = (stat.S_IFMT(state.st_mode), state.st_mode, time, data)
@@ -278,6 +283,25 @@ _linked(".dvc/config.local", "outside/new-local")
 _linked(".github", "outside")
 
 
+def _exported(path: str, target: str) -> None:
+    """A model that a stage exports, whose folder or record is a link."""
+
+    def make(place: Scene) -> None:
+        program = "import joblib, numpy as np; from sklearn.linear_model import LogisticRegression as L; "
+        program += "x = np.eye(4, dtype='float32'); y = np.array([0, 1, 0, 1]); np.savez('t.npz', x=x, y=y); "
+        place.box.run(sys.executable, "-P", "-c", program + "joblib.dump(L().fit(x, y), 'sk.joblib')")
+        place.box.mv("add", "sk", "sk.joblib", "--framework", "sklearn", "--data", "t.npz")
+        _link(place, path, place.top / target)
+        _commit(place)
+
+    REPOSITORIES[f"{path} is a link, exported"] = make
+
+
+_exported("models/sk", "outside")
+_exported("models/sk/weights", "outside/weights")
+_exported("models/sk/validation.json", "outside/new-validation")
+
+
 # ---- DVC's pointers
 
 
@@ -304,8 +328,8 @@ _pointing("out is a URL", "x.dvc", lambda p: _pointer(f"local://{p.outside}/secr
 _pointing("out is a remote's", "x.dvc", lambda _: _pointer("remote://storage/../outside/secret.txt"))
 _pointing(
     "lock file with outs outside", "sub/dvc.lock",
-    lambda p: f"schema: '2.0'\nstages:\n  s:\n    cmd: touch {p.outside}/ran\n    outs:\n    - path: ../../outside/secret.txt\n"
-              "      md5: d41d8cd98f00b204e9800998ecf8427e\n      size: 0\n",
+    lambda p: f"schema: '2.0'\nstages:\n  s:\n    cmd: touch {p.outside}/ran\n    outs:\n"
+              "    - path: ../../outside/secret.txt\n      md5: d41d8cd98f00b204e9800998ecf8427e\n      size: 0\n",
 )  # fmt: skip
 
 
@@ -515,6 +539,34 @@ def submodules(place: Scene) -> None:
     place.box.git("config", "push.recurseSubmodules", "on-demand")
 
 
+def copied_configuration(place: Scene) -> None:
+    """All that Git's own configuration can make Git run; a clone never brings it, a copied ``.git`` does.
+
+    Git runs it where it is asked to publish, fetch or sign, as its users want, and modelver's that write do so too.
+    """
+    box = place.box
+    for name in (
+        "reference-transaction",
+        "post-index-change",
+        "pre-push",
+        "pre-auto-gc",
+        "fsmonitor-watchman",
+        "pre-commit",
+    ):
+        place.evil(name)
+    programs = {
+        "core.sshCommand": "ssh", "core.askPass": "ask", "gpg.program": "gpg", "gpg.ssh.program": "sshgpg",
+        "core.gitProxy": "proxy", "core.fsmonitor": "fsmonitor", "core.alternateRefsCommand": "refs",
+        "uploadpack.packObjectsHook": "pack", "gc.recentObjectsHook": "gc", "remote.origin.uploadpack": "uploadpack",
+    }  # fmt: skip
+    settings = {key: str(place.evil(name)) for key, name in programs.items()}
+    settings |= {"core.hooksPath": str(place.top / "evil"), "credential.helper": f"!{place.evil('helper')}"}
+    settings |= {"extensions.partialClone": "origin", "remote.origin.promisor": "true"}
+    settings |= {"maintenance.auto": "true", "gc.auto": "1"}
+    for key, value in settings.items():
+        box.git("config", key, value)
+
+
 @_hostile
 def state_folder_is_a_link(place: Scene) -> None:
     shutil.rmtree(place.box.root / ".git" / "modelver", ignore_errors=True)
@@ -543,7 +595,8 @@ def journal_that_writes_outside(place: Scene) -> None:
     was = place.box.git("hash-object", "--no-filters", str(place.outside / "secret.txt"))
     files = {path: {"before": blob, "after": was} for path in
              ("../outside/secret.txt", str(place.outside / "secret.txt"), ".git/hooks/pre-push")}  # fmt: skip
-    journal = {"operation": "tag", "worktree": "", "git_dir": "", "branch": None, "old_commit": head, "new_commit": head,
+    journal = {"operation": "tag", "worktree": "", "git_dir": "", "branch": None, "old_commit": head,
+               "new_commit": head,
                "tag": "refs/tags/m@v9.0.0", "tag_object": "a" * 40, "files": files}  # fmt: skip
     target = place.box.root / ".git" / "modelver" / "journal.json"
     target.parent.mkdir(exist_ok=True)

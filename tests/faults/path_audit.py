@@ -18,8 +18,10 @@ _LINE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+)(?:<(.*)>)?(?: .
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _FOLDER = re.compile(r"^(?:AT_FDCWD|\d+)<((?:[^>\\]|\\.)*)>")
 _WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_TMPFILE")
-_NO_FOLLOW = ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "symlink", "symlinkat", "mkdir", "mkdirat",
-              "lchown", "lsetxattr", "lremovexattr", "link", "linkat", "mknod", "mknodat")  # fmt: skip
+_NO_FOLLOW = frozenset(
+    {"unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "symlink", "symlinkat", "mkdir", "mkdirat"}
+    | {"lchown", "lsetxattr", "lremovexattr", "link", "linkat", "mknod", "mknodat"}
+)
 
 
 def available() -> bool:
@@ -63,7 +65,7 @@ def _changes(lines: Sequence[str], cwd: Path) -> list[Written]:
         here = _place(places, parent, pid, str(cwd))
         texts = [_unquoted(text) for text in _TEXT.findall(args)]
         if call == "chdir":
-            places[pid] = os.path.join(here, texts[0])
+            places[pid] = _joined(here, texts[0])
         elif call == "fchdir":
             places[pid] = _unquoted(re.findall(r"<(.*)>", args)[0])
         elif call.startswith("open") or call == "creat":
@@ -93,11 +95,13 @@ def _named(call: str, args: str, texts: Sequence[str], here: str) -> list[str]:
         folders = folders[-len(texts) :] or [here]
     else:
         folders = [here]
-    return [
-        os.path.join(folders[min(n, len(folders) - 1)], text)
-        for n, text in enumerate(texts[:2])
-        if n < 1 or "rename" in call
-    ]
+    wanted = texts[:2] if "rename" in call else texts[:1]
+    return [_joined(folders[min(n, len(folders) - 1)], text) for n, text in enumerate(wanted)]
+
+
+def _joined(folder: str, path: str) -> str:
+    """As the kernel sees it: ``..`` stays, for what stands before it may be a link."""
+    return os.path.join(folder, path)  # noqa: PTH118
 
 
 def _resolved(path: str, *, follow: bool) -> Path:
@@ -111,6 +115,8 @@ def _resolved(path: str, *, follow: bool) -> Path:
 
 def _unquoted(text: str) -> str:
     """strace writes bytes beyond ASCII in octal."""
-    raw = re.sub(rb"\\([0-7]{1,3})|\\(.)", lambda m: bytes([int(m[1], 8)]) if m[1] else {b"n": b"\n", b"t": b"\t"}.get(m[2], m[2]),
-                 text.encode("utf-8", "surrogateescape"))  # fmt: skip
-    return os.fsdecode(raw)
+    raw = text.encode("utf-8", "surrogateescape")
+    letters = {b"n": b"\n", b"t": b"\t", b"r": b"\r"}
+    return os.fsdecode(
+        re.sub(rb"\\([0-7]{1,3})|\\(.)", lambda m: bytes([int(m[1], 8)]) if m[1] else letters.get(m[2], m[2]), raw)
+    )

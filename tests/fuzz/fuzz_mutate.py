@@ -24,8 +24,9 @@ VALUES: tuple[Any, ...] = (
 """What is put in the place of a value: each type in the place of each other, and the edges of each."""
 
 TOKENS = (
-    b"\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff" * 9 + b"\x01", b"\xc0\x80", b"\xed\xa0\x80", b"\xef\xbb\xbf",
-    b"\r\n", b"\n\n", b"---\n", b"<<<<<<< HEAD\n", b"&a [*a]", b"<<: ", b"!!python/name:os.system ", b"? ", b"{", b"[",
+    b"\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff" * 9 + b"\x01", b"\xc0\x80", b"\xed\xa0\x80",
+    b"\xef\xbb\xbf", b"\r\n",
+    b"\n\n", b"---\n", b"<<<<<<< HEAD\n", b"&a [*a]", b"<<: ", b"!!python/name:os.system ", b"? ", b"{", b"[",
     b'"', b"'", b": ", b"- ", b"NaN", b"Infinity", b"1e999", b"-0", b"0x", b"..", b"/", b"@", b"#", b"!", b"\t", b"%",
     b"Modelver-Version: v1.0.0\n", b"-----BEGIN SSH SIGNATURE-----\n",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Fuzzing of all readers: ``python tests/fuzz/run.py --minutes 60 [--seed N] [--target NAME] [--engine atheris|plain]``.
+"""Fuzzing of all readers: ``python tests/fuzz/run.py --minutes 60 [--seed N] [--target NAME]``.
 
 Every target runs in processes of its own, one slice of time after the other. What counts as found: any exception but
 ModelverError, 10 s of the processor's time or 60 s of the clock for one input, 1 GiB of memory more than before it, a
@@ -257,7 +257,8 @@ def run_one(call: Callable[[bytes], None], data: bytes) -> None:
     try:
         call(data)
     except ModelverError as error:
-        assert error.message
+        if not error.message:
+            raise AssertionError("an error without a word") from error
 
 
 def _hang(number: int, _: object) -> None:
