@@ -45,7 +45,7 @@ def plain_http(scene: Scene) -> Iterator[Problem]:
             if "not encrypted" in refusal.message:
                 yield Problem(
                     "plain-http",
-                    refusal.message.partition(":")[0] if ", and http" not in refusal.message else refusal.message,
+                    refusal.message,
                     "whoever sits on the line can take the credentials, and give other bytes",
                     f"dvc remote modify {shlex.quote(name)} endpointurl https://…",
                 )
