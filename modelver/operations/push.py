@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from modelver.adapters.dvc import DvcCache, DvcRemote
@@ -121,12 +122,16 @@ def push(
         Refused: the Git remote has another object under a tag's name, or weights are nowhere to be found.
         CheckFailed: weights are damaged and nobody has better ones.
         ExternalFailure: Git or a remote failed; no tag is on the Git remote that was not there.
+
+    In one case Refused or CheckFailed come after the tags are out, and the message says so: an object vanishes from the
+    DVC remote meanwhile, and the cache lacks it.
     """
     if not 1 <= jobs <= MOST_JOBS:
         raise InvalidInput(f"{jobs} jobs are none that can be done", hint=f"--jobs 1 to --jobs {MOST_JOBS}")
     only = [published_version(project, ref, model) for ref in refs] if refs else None
     target = _target(project, remote)
     plan, branches = _plan(project, target, only, every=full)
+    look: Callable[..., Storing] | None = None
     storing = None
     if plan.versions:
         project.require_dvc()
@@ -135,16 +140,36 @@ def push(
         cache, memory = DvcCache.find(project.root), Remembered(project.git.state_dir)
         tagged = [Tagged(v.tag, v.model, v.record.commit) for v in plan.versions]
         wanted = wanted_by(project.git, tagged, listings_of(cache, lambda: storage), lineage=not weights_only, say=say)
-        storing = store(
-            storage, wanted, cache, HashCache(project.git.state_dir), memory,
-            full=full, jobs=jobs, dry_run=dry_run, root=project.root, say=say, bars=bars,
+        look = partial(
+            store, storage, wanted, cache, HashCache(project.git.state_dir), memory,
+            jobs=jobs, root=project.root, bars=bars,
         )  # fmt: skip
+        storing = look(full=full, dry_run=dry_run, say=say)
     if dry_run:
         branch = _branch_change(project.git, target, plan, branches, say)
         return _result(target, plan, _changes(plan, branch), storing, dry_run=True)
     done = _publish(project, target, only, plan, branches, say)
     known_tags.published(project.git, [(r.name, r.object_id, r.commit) for r in plan.tags], target.remote)
+    if look is not None and done:
+        _look_again(look, say)
     return _result(target, plan, done, storing, dry_run=False)
+
+
+def _look_again(look: Callable[..., Storing], say: Say) -> None:
+    """Look whether the objects are still there, now that the tags are out.
+
+    A `gc` of somebody else's looks at the tags once more after it has set objects aside, and puts back what they need:
+    it either sees these tags, or has set aside before they were out, and that is seen here.
+    """
+    try:
+        again = look()
+    except ExternalFailure as error:  # they were right a moment ago, and gc keeps for long what it has set aside
+        say(f"warning: the tags are out; to look at their objects once more failed: {error.message}")
+        return
+    except ModelverError as error:
+        raise type(error)(f"the tags are out, and since then: {error.message}", hint=error.hint) from None
+    if again.uploaded:
+        say(f"note: {again.uploaded} objects were gone from DVC remote {again.remote} meanwhile, and are there again")
 
 
 def push_new(

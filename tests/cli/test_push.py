@@ -418,6 +418,20 @@ def test_a_branch_that_moves_in_between_is_asked_for_again(box, hub, storage, tm
     assert hub.refs()["refs/heads/main"] == clone.git("rev-parse", "main")
 
 
+def test_an_object_that_vanishes_while_the_tags_go_out_is_put_back(box, hub, storage):
+    """As by somebody's gc, which could not know of the tag yet."""
+    name = next(name for name in needed(box, "v1.0.0") if not name.endswith(".dir"))
+    hook = box.root / ".git/hooks/pre-push"
+    hook.write_text(f"#!/bin/sh\ncat > /dev/null\nrm -f '{storage.path(name)}'\n")
+    hook.chmod(0o755)
+    assert "note: 1 objects were gone from DVC remote storage meanwhile" in box.mv("push").err
+    assert unchanged_store(storage) == needed(box, "v1.0.0")
+    next_version(box)
+    hook.write_text(f"#!/bin/sh\ncat > /dev/null\nrm -f '{storage.path(name)}' '{cached(box, name)}'\n")
+    done = box.mv("push", "--full", status=2)
+    assert "error: the tags are out, and since then: m@v1.0.0: " in done.err
+
+
 def test_a_tag_that_appears_in_between_wins(box, hub, storage, tmp_path):
     other = Sandbox(tmp_path / "other", box.env)
     box.clone(other.root)
