@@ -88,13 +88,14 @@ class Tracked(Sandbox):
         """Run gc on the remote, in this process."""
         return gc_remote(Project.open(self.root), GcRequest(Policy(grace)), confirm=lambda _: True)
 
-    def named_at(self, commits: list[str]) -> set[str]:
-        """Hashes that pointer files name at these commits."""
+    def named_at(self, commits: list[str], git_dir: Path | None = None) -> set[str]:
+        """Hashes that pointer files name at these commits, which may be another repository's."""
+        where = ["--git-dir", str(git_dir)] if git_dir else []
         found: set[str] = set()
         for commit in commits:
-            paths = [path for path in self.git("ls-tree", "-r", "--name-only", commit).splitlines() if _points(path)]
-            for path in paths:
-                found |= _hashes(self.git("show", f"{commit}:{path}"))
+            paths = self.git(*where, "ls-tree", "-r", "--name-only", commit).splitlines()
+            for path in filter(_points, paths):
+                found |= _hashes(self.git(*where, "show", f"{commit}:{path}"))
         return found
 
     def lying(self, *worktrees: Path) -> set[str]:
