@@ -13,6 +13,10 @@ from modelver.operations.doctor import Problem, Scene
 from modelver.operations.doctor_storage import weight_files
 
 _BREAKING_LINKS = ("hardlink", "symlink")
+_NO_HOOKS = (
+    "after a checkout other weights lie there than Git's version has, and a plain git push may publish a tag whose "
+    "weights nobody can get"
+)
 _LINKS_BREAK = (
     "ONNX refuses external data that are links, and whoever edits such a file edits the cache of all versions"
 )
@@ -22,20 +26,22 @@ def hooks_installed(scene: Scene) -> Iterator[Problem]:
     """The hooks that restore weights and stop half publishes. CI makes a new clone for each run, and needs none."""
     if os.environ.get("CI"):
         return
-    words = {"absent": "is not installed", "updated": "is of another modelver", "manual": "has to be installed by you"}
-    for action in hooks.status(scene.git):
-        if action.state not in words:
-            continue
-        yield Problem(
-            "hook",
-            f"the hook {action.hook} {words[action.state]}" + (f": {action.note}" if action.state == "manual" else ""),
-            "a git push could publish a tag whose weights nobody can get"
-            if action.hook == "pre-push"
-            else "after it Git shows another version than the weights that lie there",
-            "modelver hook install" if action.state != "manual" else str(action.path),
-            None if action.state == "manual" else partial(hooks.install, scene.git),
-            level="warning",
-        )
+    actions = hooks.status(scene.git)
+    for state, words in (("absent", "not installed"), ("updated", "of another modelver")):
+        names = [action.hook for action in actions if action.state == state]
+        if names:
+            yield Problem(
+                "hook",
+                f"hooks that are {words}: {', '.join(names)}",
+                _NO_HOOKS,
+                "modelver hook install",
+                partial(hooks.install, scene.git),
+                level="warning",
+            )
+    for action in actions:
+        if action.state == "manual":
+            message = f"the hook {action.hook} has to be installed by you: {action.note}"
+            yield Problem("hook", message, _NO_HOOKS, f"edit {shlex.quote(str(action.path))}", level="warning")
 
 
 def link_types(scene: Scene) -> Iterator[Problem]:

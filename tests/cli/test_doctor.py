@@ -241,6 +241,7 @@ def test_broken_dvc_configuration(box: Sandbox) -> None:
 def test_missing_hooks(box: Sandbox) -> None:
     box.mv("hook", "uninstall")
     finding = found_and_mended(box, "hook")
+    assert finding["message"].endswith(": post-checkout, post-merge, post-rewrite, pre-push")
     assert finding["hint"] == "modelver hook install"
     assert "modelver" in (box.root / ".git/hooks/pre-push").read_text()
 
@@ -251,6 +252,15 @@ def test_outdated_hook(box: Sandbox) -> None:
     hook.write_text(now.replace("# <<< modelver", "true\n# <<< modelver"))
     assert "another modelver" in found_and_mended(box, "hook")["message"]
     assert hook.read_text() == now
+
+
+def test_hooks_in_a_folder_that_others_share(box: Sandbox) -> None:
+    shared = box.root.parent / "shared-hooks"
+    shared.mkdir()
+    box.git("config", "core.hooksPath", str(shared))
+    finding = found_only(box, "hook")
+    assert str(shared) in finding["message"]
+    assert not list(shared.iterdir())
 
 
 def test_ci_needs_no_hooks(box: Sandbox) -> None:

@@ -24,7 +24,7 @@ _RESUMES = 20
 _FRUITLESS = 4
 _CONNECTIONS = 32
 _PART = 8 << 20
-_PARTS_AT_ONCE = 4
+_PARTS_AT_ONCE = 2  # of each file, in memory: with eight uploads at once that is 128 MiB, and as much again in botocore
 _MAX_PARTS = 10_000
 """https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
 
