@@ -190,7 +190,7 @@ def push_new(
     try:
         return push(project, tags, say=say, bars=bars, **options)
     except ModelverError as error:
-        lost = _take_back(project, made, say)
+        lost = _take_back(project, made, options.get("remote"), say)
         if lost:
             remote = _target(project, options.get("remote")).remote
             raise Refused(
@@ -305,11 +305,11 @@ def _refused(target: _Target, changes: Sequence[RefChange], pushed: Pushed) -> E
     )
 
 
-def _take_back(project: Project, made: Sequence[TagResult], say: Say) -> list[str]:
+def _take_back(project: Project, made: Sequence[TagResult], remote: str | None, say: Say) -> list[str]:
     """Delete those of the tags made here whose name means another object on the Git remote; their names."""
     lost = []
     try:
-        target = _target(project, None)
+        target = _target(project, remote)
         there = remote_refs(project.root, target.address, [f"refs/tags/{result.tag}" for result in made])
     except ModelverError as error:
         say(f"warning: what the Git remote has can't be known: {error.message}")

@@ -234,6 +234,11 @@ def _refuse_unavailable(
     there = "is not" if found.state == "missing" else "is damaged"
     more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
     what = f"{tag}: {printable(item.what)} ({item.md5})"
+    if local.contradicted:  # the cache is not to blame, and its object is not to be removed
+        raise CheckFailed(
+            f"{what}: {local.why}, and its MD5 is right, so it is the manifest of {tag} that is wrong",
+            hint=f"modelver verify {tag}",
+        )
     if local.why:
         raise CheckFailed(
             f"{what} is damaged in DVC's cache ({local.why}) and {there} on DVC remote {remote.name}{more}",

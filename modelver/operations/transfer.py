@@ -66,12 +66,14 @@ class Local:
         data: its file in DVC's cache, or its bytes where Git's manifest spells them out; None where it is not here.
         why: what is wrong with the file, in words; empty where nothing is, or there is none.
         size: in bytes.
+        contradicted: the file has the MD5 that it is called by, and Git's manifest says something else of it.
     """
 
     needed: Needed
     data: Path | bytes | None
     why: str = ""
     size: int = 0
+    contradicted: bool = False
 
     @property
     def usable(self) -> bool:
@@ -180,7 +182,8 @@ def local_objects(
         if digest is None:
             digest = hashes.digest(path)
             tick(size)
-        return Local(item, path, _fault(item, digest, size), size)
+        why = _fault(item, digest, size)
+        return Local(item, path, why, size, bool(why) and digest.md5 == item.md5.removesuffix(".dir"))
 
     here = [_object(cache, item) for item in needed if cache is not None and cache.has(item.md5)]
     unknown = sum(path.stat().st_size for path in here if hashes.get(path) is None)
