@@ -4,6 +4,9 @@ import itertools
 import os
 import random
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -317,6 +320,34 @@ def _beside(box: Tracked, monkeypatch: pytest.MonkeyPatch, order: tuple[int, ...
     gc_remote(Project.open(box.root), GcRequest(Policy(1800)), confirm=lambda _: True)
     assert box.held(box.store) >= names, "a published version can't be got"
     assert box.aside() == set()
+
+
+@pytest.mark.parametrize("delay", [0.8, *(pytest.param(n / 4, marks=pytest.mark.slow) for n in range(20))])
+def test_a_real_push_beside_it_comes_out_whole(box, model_template, tmp_path, delay):
+    """`modelver push` of a version whose objects have long been on the remote, where nothing needs them; gc runs in
+    another clone, once, at a moment that differs, and again and again until the push has ended."""
+    top = box.root.parent
+    shutil.copytree(model_template, top / "publisher", symlinks=True)
+    publisher = Tracked(top / "publisher", box.env)
+    publisher.write(".dvc/config", f"[core]\n    remote = store\n['remote \"store\"']\n    url = {top / 'store'}\n")
+    publisher.commit("remote", ".dvc/config")
+    publisher.git("remote", "add", "origin", str(top / "git"))
+    publisher.git("push", "-q", "--force", "origin", "main~1:refs/heads/main")
+    publisher.mv("tag", "m")
+    publisher.upload()
+    names = publisher.held()
+    grow_old(box)
+    command = [sys.executable, "-P", "-m", "modelver", "push", "--format", "json"]
+    with subprocess.Popen(command, cwd=publisher.root, env=publisher.env, stdout=subprocess.PIPE) as pushing:
+        time.sleep(delay)
+        while pushing.poll() is None:
+            box.collect_remote(grace=3600)
+    assert pushing.returncode == 0
+    assert "m@v1.0.0" in box.git("ls-remote", "--tags", "origin")
+    assert box.held(box.store) >= names
+    clone = Tracked(top / "clone", box.env)
+    box.run("git", "clone", "-q", str(top / "git"), str(clone.root))
+    assert clone.mv("verify", "m@v1.0.0", "--remote", "--full", status=None).status == 0
 
 
 def _files(top: Path) -> dict[str, bytes]:
