@@ -55,11 +55,6 @@ def moves(old: Iterable[Out], new: Iterable[Out]) -> list[Move]:
     return sorted(changed, key=lambda move: (move.new is not None, move.path))
 
 
-def contested(old: Files, new: Files) -> set[str]:
-    """Paths whose content must be known before deciding: what both versions agree on is left as it lies."""
-    return {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
-
-
 def plan(
     old: Files, new: Files, current: Mapping[str, str | None], held: Collection[str] = (), *, force: bool = False
 ) -> Plan:
@@ -71,8 +66,7 @@ def plan(
     Args:
         old: what the version that was checked out says.
         new: what the version says that is checked out now.
-        current: MD5 of each path's file now, None where there is none, `FOREIGN`. For paths not `contested` any
-            text means that it is there.
+        current: MD5 of each path's file now, None where there is none, `FOREIGN`.
         held: MD5s of current files that the cache holds.
         force: replace and remove whatever is there.
     """
@@ -81,7 +75,7 @@ def plan(
     keep: list[str] = []
     for path in sorted(old.keys() | new.keys()):
         before, after, now = old.get(path), new.get(path), current.get(path)
-        if now == after or (before == after and now is not None):
+        if now == after:
             continue
         if now is not None and now != before and now not in held and not force:
             keep.append(path)

@@ -13,7 +13,7 @@ from modelver.adapters.dvc import DvcCache
 from modelver.adapters.git import GitRepository
 from modelver.core.pointers import Out, outs_in
 from modelver.core.printable import printable
-from modelver.core.restore import FOREIGN, Files, Move, below, check_place, contested, moves, plan
+from modelver.core.restore import FOREIGN, Files, Move, below, check_place, moves, plan
 from modelver.disk import Digest, HashCache, exclusive
 from modelver.errors import CheckFailed, InvalidInput, ModelverError, NotFound, Refused
 from modelver.operations.swap import Swap
@@ -232,11 +232,9 @@ class _Restorer:
         for folder in {path.rpartition("/")[0] for path in old.keys() | new.keys()}:
             if _through_link(self._root, f"{folder}/x") and below(folder, out):
                 raise Refused(f"{folder} is a symbolic link; nothing is written through it")
-        asked = contested(old, new)
-        current = {path: self._state(cache, path, path in asked) for path in old.keys() | new.keys()}
-        held = {
-            now for path in asked if (now := current[path]) and now not in (old.get(path), FOREIGN) and cache.has(now)
-        }
+        # also of what both versions agree on: a file that was edited in place is not what the version says
+        current = {path: self._state(cache, path) for path in old.keys() | new.keys()}
+        held = {now for path, now in current.items() if now not in (None, old.get(path), FOREIGN) and cache.has(now)}
         steps = plan(old, new, current, held, force=self._force)
         self._tally.kept += steps.keep
         if any(not cache.has(md5) for _, md5 in steps.place):
@@ -280,12 +278,12 @@ class _Restorer:
         for place, _, names in os.walk(folder):
             for name in names:
                 path = (Path(place) / name).relative_to(self._root).as_posix()
-                if path not in new and (now := self._state(cache, path, True)):
+                if path not in new and (now := self._state(cache, path)):
                     # What the cache lacks nobody else has: it is kept and named, and goes only by force.
                     found[path] = now if cache.has(now) else ""
         return found
 
-    def _state(self, cache: DvcCache, path: str, exactly: bool) -> str | None:
+    def _state(self, cache: DvcCache, path: str) -> str | None:
         """What lies at a path: an MD5, `FOREIGN`, or None where a file can be placed."""
         file = self._root / path
         try:
@@ -298,7 +296,7 @@ class _Restorer:
             return None
         if not S_ISREG(mode):
             return FOREIGN
-        return self._hashes.digest(file).md5 if exactly else FOREIGN
+        return self._hashes.digest(file).md5
 
     def _miss(self, path: str) -> None:
         self._tally.missing.append(Missing(path, absent=not os.path.lexists(self._root / path)))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelver.core.pointers import Out
-from modelver.core.restore import FOREIGN, check_place, contested, moves, plan
+from modelver.core.restore import FOREIGN, check_place, moves, plan
 from modelver.errors import Refused
 
 PATHS = st.sampled_from(["w/a", "w/b", "w/c", "w/d"])
@@ -40,9 +40,16 @@ def test_an_empty_tree_becomes_the_new_version(old, new, held):
 
 
 @given(FILES, FILES, CURRENT, HELD)
-def test_forced_everything_contested_is_the_new_version(old, new, current, held):
+def test_by_force_everything_is_the_new_version(old, new, current, held):
     after = _apply(plan(old, new, current, held, force=True), current)
-    assert all(after.get(path) == new.get(path) for path in contested(old, new))
+    assert all(after.get(path) == new.get(path) for path in old.keys() | new.keys())
+
+
+@given(FILES, FILES, CURRENT, HELD)
+def test_everything_is_the_new_version_or_is_named(old, new, current, held):
+    steps = plan(old, new, current, held)
+    after = _apply(steps, current)
+    assert all(after.get(path) == new.get(path) or path in steps.keep for path in old.keys() | new.keys())
 
 
 @given(FILES, FILES, CURRENT, HELD, st.booleans())
@@ -53,10 +60,9 @@ def test_what_no_version_names_is_never_touched(old, new, current, held, force):
 
 
 @given(FILES, FILES, CURRENT, HELD)
-def test_what_both_versions_agree_on_is_touched_only_where_it_is_gone(old, new, current, held):
+def test_what_is_right_already_is_not_touched(old, new, current, held):
     steps = plan(old, new, current, held)
-    for path, _ in steps.place:
-        assert old.get(path) != new.get(path) or path not in current
+    assert not any(current.get(path) == md5 for path, md5 in steps.place)
 
 
 def test_moves_names_what_changed_with_vanishing_outs_first():

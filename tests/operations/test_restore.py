@@ -73,6 +73,13 @@ def test_a_changed_file_is_kept_and_named(repo):
     assert repo.holds("m/w") == V1
 
 
+def test_a_changed_file_that_both_versions_have_is_named(repo):
+    (repo.root / "m/w/tensors/a").write_bytes(b"my own work")
+    done = repo.git("checkout", "-q", "v1")
+    assert "changed by you, so left alone: m/w/tensors/a" in done.stderr
+    assert repo.holds("m/w") == {**V1, "tensors/a": b"my own work"}
+
+
 def test_a_changed_file_that_the_version_lacks_is_not_deleted(repo):
     (repo.root / "m/w/extra/deep/x").write_bytes(b"my own work")
     done = repo.git("checkout", "-q", "v1")
