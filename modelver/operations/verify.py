@@ -160,13 +160,21 @@ def verify(project: Project, request: VerifyRequest, *, bars: Bars = no_bars) ->
         opened = DvcRemote.open(project.root, request.dvc_remote, plain_http=request.plain_http)
         opened.probe()
         remote = RemoteObjects(opened, project, full=request.full, bars=bars)
-    with bars("verifying", 0) as tick:
+    with bars(f"verifying {len(names)} tags", 0) as tick:
         job = _Job(project, request, refs, LocalObjects(project, full=request.full, tick=tick), remote)
-        verdicts = [(refs.parsed[name].action == "register", job.judge(name)) for name in names]
-    known_tags.remember(project.git, refs.worth_noting(names))
-    versions = tuple(verdict for is_version, verdict in verdicts if is_version)
-    decisions = tuple(verdict for is_version, verdict in verdicts if not is_version)
+        verdicts = []
+        for name in names:
+            verdicts.append(job.judge(name))
+            tick(0)  # shows that it goes on, where nothing had to be hashed
+    known_tags.remember(project.git, refs.worth_noting([v.tag for v in verdicts if _as_made(v)]))
+    versions = tuple(v for v in verdicts if refs.parsed[v.tag].action == "register")
+    decisions = tuple(v for v in verdicts if refs.parsed[v.tag].action != "register")
     return VerifyReport(versions, decisions, tuple(refs.notes(request.model) if request.ref is None else ()))
+
+
+def _as_made(verdict: Verdict) -> bool:
+    """Whether what the tag says is right, wherever its weights are: only such a tag is worth remembering."""
+    return all(problem.kind in ("missing", "weights", "weights-signature", "partial") for problem in verdict.problems)
 
 
 def accept(project: Project, tag: str) -> str | None:

@@ -33,3 +33,14 @@ def released(released_template: Path, tmp_path: Path) -> Sandbox:
     box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
     box.git("status")
     return box
+
+
+@pytest.fixture(scope="session")
+def tagged_template(model_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``tagged_repo`` gives, made once; tests that need many copies use it."""
+    tmp = tmp_path_factory.mktemp("tagged")
+    shutil.copytree(model_template, tmp / "repo", symlinks=True)
+    box = Sandbox(tmp / "repo", environment(tmp / "home"))
+    box.git("status")
+    box.mv("tag", "m")
+    return box.root

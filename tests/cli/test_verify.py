@@ -6,14 +6,24 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
 import zlib
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox
+from sandbox import Sandbox, environment
 from verifying import kinds, report, verdict
 
 from modelver.errors import ExternalFailure, Refused
+
+
+@pytest.fixture
+def tagged_repo(tagged_template, tmp_path) -> Sandbox:
+    """m@v1.0.0, copied: to tag takes longer than most of these tests."""
+    shutil.copytree(tagged_template, tmp_path / "repo", symlinks=True)
+    box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    box.git("status")
+    return box
 
 
 def objects(box: Sandbox) -> list[Path]:
@@ -248,6 +258,31 @@ def test_a_tag_of_another_version(tagged_repo):
     assert {*kinds(one)} == {"tag", "sidecar"}
     assert "'m@v1.0.0'" in one["problems"][0]["message"]
     assert verdict(tagged_repo, ref="m@v1.0.0")["ok"]
+
+
+def test_a_tag_that_is_wrong_from_the_start_is_not_remembered(tagged_repo):
+    """Else the right one, once it is fetched, would be called moved."""
+    right = tagged_repo.git("rev-parse", "m@v1.0.0")
+    shutil.rmtree(tagged_repo.root / ".git/modelver")
+    raw = tagged_repo.run("git", "cat-file", "tag", right).out.replace("Sidecar: sha256:", "Sidecar: sha256:0")
+    wrong = tagged_repo.git("hash-object", "-t", "tag", "-w", "--stdin", stdin=raw)
+    tagged_repo.git("update-ref", "refs/tags/m@v1.0.0", wrong)
+    assert kinds(verdict(tagged_repo, ok=False)) == ["sidecar"]
+    tagged_repo.git("update-ref", "refs/tags/m@v1.0.0", right)
+    assert verdict(tagged_repo)["ok"]
+
+
+@pytest.mark.parametrize("content", [b"", b"tree", b"100644 x", b"100644 x\0" + b"a" * 20 + b"40000", b"\xff" * 50])
+def test_objects_that_git_would_never_write(tagged_repo, content):
+    """They hash to their ids, and are no trees."""
+    run = {"cwd": tagged_repo.root, "env": tagged_repo.env, "capture_output": True, "check": True}
+    tree = subprocess.run(["git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin"], input=content, **run)
+    old = tagged_repo.git("rev-parse", "HEAD^{tree}")
+    raw = tagged_repo.run("git", "cat-file", "commit", "HEAD").out.replace(old, tree.stdout.decode().strip())
+    commit = tagged_repo.git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=raw)
+    tagged_repo.git("tag", "-a", "-m", "odd", "m@v3.0.0", commit)
+    done = tagged_repo.mv("verify", "m@v3.0.0", status=None)
+    assert done.status in (1, 3)
 
 
 def test_replaced_objects_are_not_believed(tagged_repo):

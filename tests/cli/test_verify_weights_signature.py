@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox
+from sandbox import Sandbox, environment
 from verifying import inside, kinds, report, verdict
 
 from modelver.errors import InvalidInput
@@ -15,6 +15,15 @@ from modelver.operations.weights_signature import sign
 pytest.importorskip("model_signing", reason="pip install 'modelver[sign]'")
 
 SIGNATURE = "m-v1.0.0.sig"
+
+
+@pytest.fixture
+def tagged_repo(tagged_template, tmp_path) -> Sandbox:
+    """m@v1.0.0, copied: to tag takes longer than most of these tests."""
+    shutil.copytree(tagged_template, tmp_path / "repo", symlinks=True)
+    box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    box.git("status")
+    return box
 
 
 @pytest.fixture

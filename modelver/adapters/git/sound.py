@@ -26,10 +26,12 @@ class SoundCommit:
         self.commit = commit
         self._trees: dict[str, _Tree | None] = {}
         self._files: dict[str, bytes | None] = {}
+        self._top: list[tuple[bytes, bytes] | None] = []
 
     def tag_object(self, object_id: str) -> bytes:
         """A tag object's raw bytes."""
-        return _whole(object_id, b"tag", self._batch([object_id])[0])
+        tag, *self._top = self._batch([object_id, *self._top_names()])
+        return _whole(object_id, b"tag", tag)
 
     def read_many(self, paths: Sequence[str]) -> dict[str, bytes]:
         """See `Snapshot`: contents of those paths that are regular files."""
@@ -45,8 +47,9 @@ class SoundCommit:
 
     def _load(self, paths: Sequence[str]) -> None:
         if "" not in self._trees:
-            commit, top = self._batch([self.commit, f"{self.commit}^{{tree}}"])
-            tree = _whole(self.commit, b"commit", commit).split(b"\n", 1)[0].removeprefix(b"tree ").decode("ascii")
+            commit, top = self._top or self._batch(self._top_names())
+            first = _whole(self.commit, b"commit", commit).split(b"\n", 1)[0]
+            tree = first.removeprefix(b"tree ").decode("ascii", "replace")
             self._trees[""] = _parse(_whole(tree, b"tree", top), len(tree) // 2)
         folders = sorted({folder for path in paths for folder in _above(path)} - {*self._trees})
         found = self._batch([f"{self.commit}:{path}" for path in (*folders, *paths)])
@@ -59,6 +62,9 @@ class SoundCommit:
             entry = self._entry(path)
             if entry is not None and entry[0].startswith(b"100"):
                 self._files[path] = _whole(entry[1], b"blob", data)
+
+    def _top_names(self) -> list[str]:
+        return [self.commit, f"{self.commit}^{{tree}}"]
 
     def _entry(self, path: str) -> tuple[bytes, str] | None:
         folder, _, name = path.rpartition("/")
@@ -106,7 +112,9 @@ def _parse(data: bytes, width: int) -> _Tree:
     entries: _Tree = {}
     position = 0
     while position < len(data):
-        space, end = data.index(b" ", position), data.index(b"\0", position)
+        space, end = data.find(b" ", position), data.find(b"\0", position)
+        if not position < space < end:
+            raise CheckFailed("Git has a folder that is none", hint=_HINT)
         name = data[space + 1 : end].decode("utf-8", "surrogateescape")
         entries[name] = (data[position:space], data[end + 1 : end + 1 + width].hex())
         position = end + 1 + width
