@@ -1,7 +1,9 @@
 """A repository with published versions, and somebody on another machine who wants them."""
 
+import contextlib
 import functools
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -100,8 +103,27 @@ class World:
     def cache(self) -> Path:
         return Path(self.box.env["XDG_CACHE_HOME"]) / "modelver"
 
+    def mv(self, *args: str, status: int | None = 0, **env: str) -> Done:
+        """Run modelver's command line in the consumer's folder and environment, in this process: starting one costs
+        more than most of what is tried here. (`Sandbox.mv` starts one.)"""
+        from modelver.cli.main import run
+
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, {**self.box.env, **env}, clear=True),
+            contextlib.chdir(self.box.root),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            found = run(list(args))
+        done = Done(found, out.getvalue(), err.getvalue())
+        assert status is None or found == status, f"{args}: {found}\n{done.out}\n{done.err}"
+        if found:
+            assert done.err.strip(), f"{args}: status {found} and no word why"
+        return done
+
     def get(self, *args: str, status: int | None = 0, repo: str | None = None, **env: str) -> Done:
-        return self.box.mv("get", *args, "--repo", repo or self.bare, status=status, **env)
+        return self.mv("get", *args, "--repo", repo or self.bare, status=status, **env)
 
     def failed(self, *args: str, status: int, **env: str) -> Done:
         """A `get` that must fail, say why, and leave everything beside the cache as it was."""

