@@ -5,11 +5,12 @@ import json
 import shutil
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from published import FolderStorage, Hub, cached, harmed, needed, spoil_cache, with_folder, with_hub
-from sandbox import Sandbox, environment
+from published import FolderStorage, Hub, InProcess, cached, harmed, needed, spoil_cache, with_folder, with_hub
+from sandbox import Sandbox, environment, start
 
 STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -36,8 +37,28 @@ def pushed_template(unpushed_template: Path, tmp_path_factory: pytest.TempPathFa
 
 def copied(template: Path, to: Path) -> Sandbox:
     subprocess.run(["cp", "-a", f"{template}/.", str(to)], check=True)
-    box = Sandbox(to / "repo", environment(to / "home"))
+    box = InProcess(to / "repo", environment(to / "home"))
     box.git("status")  # refreshes the index: the copied files have other inodes
+    return box
+
+
+@pytest.fixture(scope="session")
+def empty_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tmp = tmp_path_factory.mktemp("empty")
+    start(tmp / "repo", environment(tmp / "home"))
+    return tmp
+
+
+@pytest.fixture
+def empty_repo(empty_template: Path, tmp_path: Path) -> Sandbox:
+    return copied(empty_template, tmp_path)
+
+
+@pytest.fixture
+def model_repo(model_template: Path, tmp_path: Path) -> Sandbox:
+    shutil.copytree(model_template, tmp_path / "repo", symlinks=True)
+    box = InProcess(tmp_path / "repo", environment(tmp_path / "home"))
+    box.git("status")
     return box
 
 
@@ -144,7 +165,7 @@ def test_full_reads_what_is_published_too(pushed, hub, storage):
 @pytest.mark.parametrize("damage", [b"", b"no database" * 100, None])
 def test_the_memory_is_only_a_cache(pushed, hub, storage, damage):
     memory = pushed.root / ".git/modelver/remote.sqlite"
-    with sqlite3.connect(memory) as connection:
+    with closing(sqlite3.connect(memory)) as connection:
         assert connection.execute("SELECT count(*) FROM objects").fetchone() == (3,)
     if damage is None:
         memory.unlink()
@@ -525,10 +546,9 @@ def test_a_version_whose_weights_nobody_tracks_is_refused(empty_repo):
     assert hub.refs() == {}
 
 
-@pytest.fixture
-def staged(empty_repo: Sandbox) -> Sandbox:
-    """A plain model that a stage makes of a tracked file, tagged p@v1.0.0."""
-    box = empty_repo
+@pytest.fixture(scope="session")
+def staged_template(empty_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    box = copied(empty_template, tmp_path_factory.mktemp("staged"))
     box.write("rows.csv", "1\n2\n")
     box.dvc("add", "-q", "rows.csv")
     stage = "  train:\n    cmd: cp rows.csv w.bin && echo weights >> w.bin\n    deps: [rows.csv]\n    outs: [w.bin]\n"
@@ -537,7 +557,13 @@ def staged(empty_repo: Sandbox) -> Sandbox:
     box.mv("add", "p", "w.bin")
     box.commit("pipeline")
     box.mv("tag", "p")
-    return box
+    return box.root.parent
+
+
+@pytest.fixture
+def staged(staged_template: Path, tmp_path: Path) -> Sandbox:
+    """A plain model that a stage makes of a tracked file, tagged p@v1.0.0."""
+    return copied(staged_template, tmp_path)
 
 
 ROWS, WEIGHTS = (hashlib.md5(data).hexdigest() for data in (b"1\n2\n", b"1\n2\nweights\n"))
