@@ -32,6 +32,7 @@ def healthy_template(model_template: Path, tmp_path_factory: pytest.TempPathFact
     )
     box.commit("remote", ".dvc/config")
     box.mv("tag", "m")
+    box.mv("hook", "install")
     return top
 
 
@@ -49,7 +50,6 @@ def box(healthy_template: Path, tmp_path: Path) -> Sandbox:
     box.env.pop("CI", None)
     box.git("remote", "add", "origin", f"file://{top}/origin.git")
     box.git("status")
-    box.mv("hook", "install")
     return box
 
 
