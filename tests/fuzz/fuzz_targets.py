@@ -281,6 +281,42 @@ JOURNAL = json.dumps(
 ).encode()  # fmt: skip
 
 
+def _backup_seed() -> bytes:
+    from modelver.core.backup import BackupManifest, BackupObject, BackupVersion
+
+    return BackupManifest(
+        made="2026-01-01T00:00:00Z", bundle=f"git/{'a' * 64}.bundle", bundle_bytes=12, bundle_sha256="a" * 64,
+        head="refs/heads/main", refs={"refs/heads/main": "b" * 40, "refs/tags/m@v1.0.0": "c" * 40},
+        remotes={"origin": "https://host/x"}, versions=(BackupVersion("m@v1.0.0", "c" * 40, "b" * 40, "m"),),
+        objects=(BackupObject("d" * 32, "e" * 64, 12),), absent=({"md5": "f" * 32, "path": "data"},),
+    ).dump()  # fmt: skip
+
+
+def backup(data: bytes) -> None:
+    """As it is, and with its own digest put right, as whoever changes it would."""
+    from modelver.core.backup import load_manifest
+
+    with _refusals():
+        load_manifest(data, "backup")
+    try:
+        document = json.loads(data)
+        document.pop("sha256", None)
+        digest = _sha256(json.dumps(document, sort_keys=True, ensure_ascii=True).encode())
+        data = json.dumps({**document, "sha256": digest}).encode()
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return
+    found = load_manifest(data, "backup")
+    load_manifest(found.dump(), "backup")
+
+
+def foreign(data: bytes) -> None:
+    from modelver.adapters.dvc.foreign import foreign_config
+
+    for base in (None, Path("/base")):
+        with _refusals():
+            foreign_config(data, base, "config")
+
+
 def config(data: bytes) -> None:
     from modelver.adapters.dvc.config import cache_settings
 
@@ -445,6 +481,8 @@ TARGETS: dict[str, Target] = {
     "card": Target(_seed(f"{_MODEL}/README.md"), _as(f"{_MODEL}/README.md"), mutate.in_card),
     "edit": Target(lambda: [_own("dvc.yaml"), _own("params.yaml")], edit, mutate.in_yaml),
     "config": Target(lambda: [CONFIG], config, mutate.in_bytes),
+    "foreign": Target(lambda: [CONFIG], foreign, mutate.in_bytes),
+    "backup": Target(lambda: [_backup_seed()], backup, mutate.in_json),
     "state": Target(lambda: [JOURNAL], state, mutate.in_json),
     "onnx": Target(_onnx_seeds, onnx, mutate.in_protobuf),
     "safetensors": Target(lambda: [_safetensors()], checkpoint, mutate.in_safetensors),

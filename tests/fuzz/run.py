@@ -181,8 +181,10 @@ def _atheris(one: "Watched", mutate: Any, seeds: list[bytes], seconds: float, se
 def _import_all() -> None:
     """What the targets read with, so that it is instrumented."""
     import modelver.adapters.dvc.cache
+    import modelver.adapters.dvc.foreign
     import modelver.cli.render_diff
     import modelver.cli.show
+    import modelver.core.backup
     import modelver.core.client
     import modelver.core.validation_settings
     import modelver.formats.golden
