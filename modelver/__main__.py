@@ -1,5 +1,5 @@
 """``python -m modelver``."""
 
-from modelver.cli.main import main
+from modelver.cli.start import main
 
 main()

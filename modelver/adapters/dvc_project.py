@@ -75,7 +75,8 @@ def add_default_remote(root: Path, url: str) -> None:
     env = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ExternalFailure(f"dvc remote add failed: {' '.join(done.stderr.split())[-300:]}")
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr]
+        raise ExternalFailure(f"dvc remote add failed: {' '.join(lines[0].removeprefix('ERROR:').split())[:300]}")
 
 
 def stages(root: Path) -> list[StageFacts]:

@@ -12,6 +12,7 @@ from modelver.cli.context import (
     FormatOption,
     Progress,
     complete_model,
+    from_here,
     out,
     out_json,
     repository,
@@ -56,7 +57,8 @@ def add(
     request = AddRequest(name, path, framework=framework, data=data, target=target, plain=plain, desc=desc)
     total = path.stat().st_size if path.is_file() else None
     with Progress(f"adding {name}", total) as progress:
-        result = repository().add(request, dry_run=dry_run, progress=progress)
+        opened = repository()
+        result = opened.add(request, dry_run=dry_run, progress=progress)
     if form is Format.json:
         out_json({**result.to_dict(), "dry_run": dry_run})
         return
@@ -71,6 +73,7 @@ def add(
     if result.kind == "pipeline":
         say(f"next: dvc repro, then git add -A && git commit, then modelver tag {name}")
     elif result.new:
-        say(f'next: git add {shlex.join(result.files)} && git commit -m "Add {name}", then modelver tag {name}')
+        files = shlex.join(from_here(opened.root, result.files))
+        say(f'next: git add {files} && git commit -m "Add {name}", then modelver tag {name}')
     else:
         say(f"next: modelver tag {name}")

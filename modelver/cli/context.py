@@ -66,6 +66,11 @@ def repository() -> "Repository":
     return library.open(Path.cwd())
 
 
+def from_here(root: Path, paths: Iterable[str]) -> list[str]:
+    """Paths relative to a repository's root as the user must write them in the current folder."""
+    return [os.path.relpath(root / path) for path in paths]
+
+
 def out(text: str) -> None:
     """Data, to standard output, with one newline at the end."""
     sys.stdout.write(text if text.endswith("\n") or not text else text + "\n")

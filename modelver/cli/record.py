@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import DryRunOption, Format, FormatOption, complete_model, out, out_json, repository, say
+from modelver.cli.context import (
+    DryRunOption,
+    Format,
+    FormatOption,
+    complete_model,
+    from_here,
+    out,
+    out_json,
+    repository,
+    say,
+)
 from modelver.cli.tag import BumpOption, ForceNewOption, ReasonOption, VersionOption, brief
 
 
@@ -26,7 +36,8 @@ def record(
 
       modelver record digits && git commit -am "digits: more trees"
     """
-    plan = repository().record(name, version=version, bump=bump, reason=reason, force_new=force_new, dry_run=dry_run)
+    opened = repository()
+    plan = opened.record(name, version=version, bump=bump, reason=reason, force_new=force_new, dry_run=dry_run)
     if form is Format.json:
         out_json({**plan.to_dict(), "dry_run": dry_run})
         return
@@ -35,4 +46,4 @@ def record(
     for path in sorted(plan.contents):
         out(f"  {path}")
     if plan.to_commit:
-        say(f"next: git add {shlex.join(plan.to_commit)} && git commit")
+        say(f"next: git add {shlex.join(from_here(opened.root, plan.to_commit))} && git commit")

@@ -122,12 +122,28 @@ class _Adding:
         refuse_link(self.root, self.layout.sidecar)
         kind = self._kind()
         self._refuse_change_of_kind(kind)
+        self._refuse_data(kind)
         if dry_run:
             weights = self._inside() if kind == "plain" else self.layout.weights
             return AddResult(self.request.name, kind, weights, (), None, None, self.new)
         if kind == "pipeline":
             return self._pipeline()
         return self._ingested() if kind == "ingested" else self._plain()
+
+    def _refuse_data(self, kind: Kind) -> None:
+        """Options that mean nothing are not passed over: the user expects an export that there would not be."""
+        request = self.request
+        if kind == "pipeline" or not (request.data or request.target):
+            return
+        from modelver.exporters import plugins
+        from modelver.exporters.base import GROUP
+
+        taken = "split as it is" if kind == "ingested" else "tracked as it lies"
+        names = ", ".join(plugins.names(GROUP))
+        raise Refused(
+            f"--data and --target are for a model that a stage exports; {request.path.name} would be {taken}",
+            hint=f"leave them out, or say what made it: --framework NAME   ({names})",
+        )
 
     def _kind(self) -> Kind:
         from modelver.exporters.base import find

@@ -42,6 +42,8 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
     done: list[str] = []
     if remote:
         _refuse_password(remote)
+        remote = _absolute(path, remote)
+        _refuse_letters(remote)
     git = _git(path, done, dry_run)
     root = git.root if git else path
     workflow = plan_workflow(root, ci) if ci else None  # first: it may refuse
@@ -49,14 +51,15 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
         done.append("DVC: initialised")
         if not dry_run:
             dvc_project.init(root)
-    _write(root, ".gitattributes", starter.merged_attributes(_text(root / ".gitattributes")).encode(), done, dry_run)
+    attributes = _text(root / ".gitattributes")
+    if (merged := starter.merged_attributes(attributes)) != attributes:  # as text: Git may have made CRLF of LF
+        _write(root, ".gitattributes", merged.encode(), done, dry_run)
     if not (root / PARAMS).exists():
         _write(root, PARAMS, starter.PARAMS.encode(), done, dry_run)
     else:
         _write(root, PARAMS, yaml.edit(root / PARAMS, _ensure_models), done, dry_run)
     _write(root, DVC_YAML, yaml.edit(root / DVC_YAML, starter.ensure_stages), done, dry_run)
     if remote:
-        remote = _absolute(path, remote)
         done.append(f"DVC's default remote: {remote}")
         if not dry_run:
             dvc_project.add_default_remote(path, remote)
@@ -114,6 +117,15 @@ def _refuse_password(remote: str) -> None:
             f"{scheme}***@{rest} holds a password, and .dvc/config, where it would stand, is committed",
             hint=f"modelver init --remote {shlex.quote(scheme + user + '@' + rest)} && "
             "dvc remote modify --local storage password PASSWORD",
+        )
+
+
+def _refuse_letters(remote: str) -> None:
+    """DVC (seen in 3.67) writes its configuration in ASCII; what does not fit leaves an empty file behind."""
+    if not remote.isascii():
+        raise Refused(
+            f"{remote} holds letters beyond ASCII, which DVC can't write into its configuration",
+            hint="modelver init --remote FOLDER   (one whose whole path is ASCII, as a link may be: ln -s)",
         )
 
 
