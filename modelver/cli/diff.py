@@ -1,5 +1,6 @@
 """``modelver diff``."""
 
+from shutil import get_terminal_size
 from typing import Annotated
 
 import typer
@@ -32,7 +33,9 @@ def diff(
     found = repository().diff(a, b, model=model)
     if form is Format.json:
         out_json(found.to_dict())
-    else:
-        out(render_diff.markdown(found) if form is Format.markdown else render_diff.table(found))
+    elif form is Format.markdown:
+        out(render_diff.markdown(found))
+    else:  # 80 where nothing says another width: no terminal, no COLUMNS
+        out(render_diff.table(found, max(get_terminal_size().columns, 40)))
     if exit_code and not found.empty:
         raise typer.Exit(1)
