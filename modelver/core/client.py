@@ -1,5 +1,6 @@
 """What a caller of a model has to know, out of its sidecar; the modules beside this one write it as code."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -134,6 +135,18 @@ def _notes(sidecar: Mapping[str, Any]) -> tuple[str, ...]:
         notes.append(f"{origin}How values are prepared before the model is not recorded; its card may say.")
     if inside:
         notes.append(f"The graph itself does the {', the '.join(inside)}.")
+    notes += _columns(sidecar)
     if sidecar.get("limitations"):
         notes.append(f"Limitations: {sidecar['limitations']}")
     return tuple(notes)
+
+
+def _columns(sidecar: Mapping[str, Any]) -> list[str]:
+    """Which column of the training data each input is, where the exporter had to call it otherwise."""
+    noted = ((sidecar.get("format") or {}).get("metadata") or {}).get("modelver.columns")
+    try:
+        columns = json.loads(noted) if isinstance(noted, str) else {}
+    except (ValueError, RecursionError):
+        return []
+    pairs = columns.items() if isinstance(columns, Mapping) else ()
+    return [f"Input {name} is the column '{column}'." for name, column in pairs if name != column]

@@ -1,6 +1,5 @@
 """ONNX to ONNX: models that a stage of one's own writes, with another opset or IR version where asked."""
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,7 @@ class OnnxExporter:
         """
         form, signature, graph = onnx_describe.describe(source)
         _check(signature, request)
-        names = _feature_names(form)
+        names = dataset.columns_noted(form["metadata"])
         wanted = rows.count(signature["inputs"], request, set(graph["operators"]))
         fed = rows.feeds(signature["inputs"], request, wanted, names)
         outputs, judge = _outputs(source, signature, fed, request)
@@ -71,14 +70,6 @@ def _check(signature: dict[str, Any], request: ExportRequest) -> None:
             f"model {request.model}: an ONNX model says its inputs and outputs itself",
             hint="remove inputs, outputs and builder from `export:` in params.yaml",
         )
-
-
-def _feature_names(form: dict[str, Any]) -> list[str] | None:
-    try:
-        names = json.loads(form["metadata"].get(dataset.FEATURE_NAMES, "null"))
-    except (ValueError, RecursionError):
-        return None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def _outputs(

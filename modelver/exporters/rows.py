@@ -36,7 +36,7 @@ def count(inputs: Sequence[Mapping[str, Any]], request: ExportRequest, operators
 
 
 def feeds(
-    inputs: Sequence[Mapping[str, Any]], request: ExportRequest, wanted: int, names: Sequence[str] | None = None
+    inputs: Sequence[Mapping[str, Any]], request: ExportRequest, wanted: int, names: dataset.Columns = None
 ) -> "dict[str, Array]":
     """``wanted`` rows for each input, spread over the data; where their number is not fixed, fewer do too.
 

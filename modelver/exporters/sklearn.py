@@ -244,7 +244,8 @@ def _candidate(
     operators = {f"{node.domain or 'ai.onnx'}/{node.op_type}" for node in proto.graph.node}
     jumps = is_discontinuous(operators)
     data = request.data.spread(request.options.rows or (ROWS_DISCONTINUOUS if jumps else ROWS))
-    fed = dataset.feeds(data, [_signature(value) for value in proto.graph.input], names)
+    noted = dataset.columns_noted({entry.key: entry.value for entry in proto.metadata_props})
+    fed = dataset.feeds(data, [_signature(value) for value in proto.graph.input], noted or names)
     request.output.write_bytes(proto.SerializeToString(deterministic=True))
     computed = OnnxRuntime().run(request.output, fed)
     correct_widths(proto, computed)

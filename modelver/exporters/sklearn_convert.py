@@ -1,13 +1,15 @@
 """From a fitted scikit-learn model to ONNX by skl2onnx, with its traps stepped around."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelver.core.export_options import DEFAULT_OPSET, ExportOptions
 from modelver.errors import InvalidInput
 from modelver.exporters import sklearn_inspect as inspect
+from modelver.formats import dataset
 
 ML_OPSET = 3
 """Version of ai.onnx.ml: without it IsolationForest does not convert."""
@@ -96,8 +98,12 @@ def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options:
             hint="https://onnx.ai/sklearn-onnx/supported.html lists what converts; "
             "`modelver add --plain` versions the file as it is",
         ) from None
+    # skl2onnx makes names of letters, digits and underscores, each of its own: inputs are known by their order.
+    called = [value.name for value in proto.graph.input]
+    columns = {name: item.name for name, item in zip(called, inputs, strict=True)}
     _drop_unused_inputs(proto)
-    _restore_integers(proto, inputs, double)
+    _restore_integers(proto, [replace(item, name=name) for name, item in zip(called, inputs, strict=True)], double)
+    _note_columns(proto, columns)
     _name_batch(proto)
     proto.ir_version = options.ir_version
     return proto
@@ -220,6 +226,13 @@ def _restore_integers(proto: Any, inputs: Sequence[Input], double: bool) -> None
                     node.input[position] = cast
         node = helper.make_node("Cast", [item.name], [cast], name=f"{item.name}/Cast", to=number)
         proto.graph.node.insert(0, node)
+
+
+def _note_columns(proto: Any, columns: Mapping[str, str]) -> None:
+    noted = {value.name: columns[value.name] for value in proto.graph.input}
+    if any(name != column for name, column in noted.items()):
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = dataset.COLUMNS, json.dumps(noted, ensure_ascii=False)
 
 
 def _drop_unused_inputs(proto: Any) -> None:

@@ -3,6 +3,7 @@
 Nothing here unpickles: NumPy files with Python objects are refused.
 """
 
+import json
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 SUFFIXES = (".npz", ".npy", ".csv", ".parquet")
 FEATURE_NAMES = "modelver.feature_names"
 """Key in an ONNX model's metadata: the JSON list of the columns that make up its one matrix."""
+
+COLUMNS = "modelver.columns"
+"""Key in an ONNX model's metadata: the JSON object input → column, where an input is not called like its column."""
+
+Columns = Sequence[str] | Mapping[str, str] | None
+"""The columns of the one matrix, in order; or the column of each input; None where they are called alike."""
 
 _MATRIX = "X"
 _TARGET = "y"
@@ -234,13 +241,28 @@ def kind(series: Any) -> str:
     raise InvalidInput(f"column {series.name!r} is of type {series.dtype}, which no ONNX input can hold")
 
 
-def feeds(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> "dict[str, Array]":
+def columns_noted(metadata: Mapping[str, Any] | None) -> Columns:
+    """What a model's metadata notes of the columns that it reads; None where that is nothing, or nothing sound."""
+    for key in (COLUMNS, FEATURE_NAMES):
+        text = (metadata or {}).get(key)
+        try:
+            noted = None if text is None else json.loads(text)
+        except (TypeError, ValueError, RecursionError):
+            continue
+        if key == COLUMNS and isinstance(noted, dict) and all(isinstance(name, str) for name in noted.values()):
+            return noted
+        if key == FEATURE_NAMES and isinstance(noted, list) and all(isinstance(name, str) for name in noted):
+            return noted
+    return None
+
+
+def feeds(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Columns = None) -> "dict[str, Array]":
     """The rows as a model's inputs.
 
     Args:
         data: rows.
         inputs: a signature's inputs (``name``, ``dtype``, ``shape``).
-        names: the columns of the one matrix, where the model knows them.
+        names: the columns that the model reads, where it knows them.
 
     Returns:
         For each input an array of its dtype; first dimension: rows.
@@ -248,34 +270,52 @@ def feeds(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Sequence[st
     Raises:
         InvalidInput: the data lacks an input, or its type or shape does not fit.
     """
-    if len(inputs) == 1 and inputs[0]["name"] not in data._keys():
+    if _is_matrix(data, inputs, names):
         shape = inputs[0]["shape"]
         width = shape[1] if shape and len(shape) == 2 and isinstance(shape[1], int) else None
-        if inputs[0]["dtype"] == "string" and data.frame is not None:
-            width = None
-        array = data.matrix(names, None if inputs[0]["dtype"] == "string" else width)
+        array = data.matrix(_matrix_names(names), None if inputs[0]["dtype"] == "string" else width)
         return {inputs[0]["name"]: _cast(array, inputs[0], data.path)}
     result = {}
     for value in inputs:
-        if value["name"] not in data._keys():
+        column = _column_of(data, value["name"], names)
+        if column not in data.names:
             raise InvalidInput(
-                f"{data.path} lacks {value['name']!r}, an input of the model; it has {_some(data._keys())}",
+                f"{data.path} lacks {column!r}, an input of the model; it has {_some(data.names)}",
                 hint=_ROWS,
             )
-        result[value["name"]] = _cast(data._column(value["name"]), value, data.path)
+        result[value["name"]] = _cast(data._column(column), value, data.path)
     return result
 
 
-def used_names(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None) -> set[str]:
+def used_names(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Columns = None) -> set[str]:
     """The columns and keys of ``data`` that a model with this signature reads; arguments as for `feeds`."""
-    used = {value["name"] for value in inputs} & set(data._keys())
+    used = {_column_of(data, value["name"], names) for value in inputs} & set(data.names)
     if used:
         return used
     if data.frame is None:
-        return {_MATRIX} & set(data._keys())
+        return {_MATRIX} & set(data.names)
     shape = inputs[0]["shape"] if len(inputs) == 1 else None
     width = shape[1] if shape is not None and len(shape) == 2 and isinstance(shape[1], int) else None
-    return set(data.features(names, width))
+    return set(data.features(_matrix_names(names), width))
+
+
+def _is_matrix(data: Dataset, inputs: Sequence[Mapping[str, Any]], names: Columns) -> bool:
+    return len(inputs) == 1 and not isinstance(names, Mapping) and inputs[0]["name"] not in data.names
+
+
+def _matrix_names(names: Columns) -> Sequence[str] | None:
+    return None if isinstance(names, Mapping) else names
+
+
+def _column_of(data: Dataset, name: str, names: Columns) -> str:
+    """The column of an input; data whose keys are the inputs' own names is taken as it is.
+
+    Not where that key is a column of the model's too: of 'a b' and 'a_b', the first's input is called like the second.
+    """
+    if not isinstance(names, Mapping):
+        return name
+    column = names.get(name, name)
+    return name if column not in data.names and name not in names.values() and name in data.names else column
 
 
 def _cast(array: "Array", value: Mapping[str, Any], path: str) -> "Array":

@@ -219,14 +219,9 @@ def _judge_function(root: Path, metric: str, function: str, numbers: Sequence[fl
     )  # fmt: skip
 
 
-def feature_names(source: Mapping[str, Any]) -> list[str] | None:
-    """The columns that make up the model's one matrix, where its metadata says."""
-    text = (source["format"].get("metadata") or {}).get(dataset.FEATURE_NAMES)
-    try:
-        names = None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+def feature_names(source: Mapping[str, Any]) -> dataset.Columns:
+    """The columns that the model reads, where its metadata says."""
+    return dataset.columns_noted(source["format"].get("metadata"))
 
 
 def fixed_batch(signature: Mapping[str, Any]) -> int | None:

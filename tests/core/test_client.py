@@ -118,3 +118,14 @@ def test_the_same_signature_gives_the_same_text():
 def test_a_model_without_a_signature_has_no_client(signature):
     with pytest.raises(InvalidInput, match="no signature"):
         sidecar([], signature=signature, format={"name": "safetensors"})
+
+
+@pytest.mark.parametrize("write", [python_client, typescript_client])
+def test_a_client_says_which_column_an_input_is(write):
+    noted = '{"sepal_length__cm_": "sepal length (cm)", "age": "age"}'
+    form = {"name": "onnx", "metadata": {"modelver.columns": noted}}
+    text = write(sidecar(["sepal_length__cm_", "age"], format=form))
+    assert "Input sepal_length__cm_ is the column 'sepal length (cm)'." in text
+    assert "Input age" not in text
+    for broken in ("[", "[1]", '"x"', '{"a": ["]()"]}'):
+        write(sidecar(["a"], format={"name": "onnx", "metadata": {"modelver.columns": broken}}))

@@ -433,3 +433,61 @@ def test_selectors_and_vectorisers_alone(tmp_path):
     model = CountVectorizer().fit(texts)  # the last step itself: its locale must be one that is everywhere
     round_trip(tmp_path, {**save(tmp_path, model, texts, None), "task": "none"})
     assert source_of(tmp_path)["signature"]["outputs"][0]["shape"] == ["N", 4]
+
+
+def columns_of(root: Path) -> dict[str, str]:
+    return json.loads(source_of(root)["format"]["metadata"]["modelver.columns"])
+
+
+def test_columns_with_spaces_and_brackets_keep_their_values(tmp_path):
+    frame = datasets.load_iris(as_frame=True).frame
+    features = [name for name in frame if name != "target"]
+    assert features[0] == "sepal length (cm)"
+    model = make_pipeline(ColumnTransformer([("n", StandardScaler(), features)]), LogisticRegression())
+    model.fit(frame[features], frame["target"])
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame[[*reversed(features), "target"]].to_csv(tmp_path / "data.csv", index=False)
+    settings = {
+        "source": "m.joblib",
+        "data": "data.csv",
+        "target": "target",
+        "validate": {"slices": {"long": "`sepal length (cm)` >= 6"}, "edges": {"batch": "answer"}},
+    }
+    result = round_trip(tmp_path, settings)
+    assert result.metrics["accuracy"] == pytest.approx(model.score(frame[features], frame["target"]), abs=1e-6)
+    assert result.document["metrics"]["slices"]["long"]["rows"] == (frame["sepal length (cm)"] >= 6).sum()
+    names = [value["name"] for value in source_of(tmp_path)["signature"]["inputs"]]
+    assert [columns_of(tmp_path)[name] for name in names] == features
+    assert all(name.isidentifier() for name in names)
+
+
+def test_columns_whose_names_become_one_identifier_are_told_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(200, 3)), columns=["a b", "a_b", "a(b"])
+    frame["review text"] = [TEXTS[number % len(TEXTS)] for number in range(200)]
+    frame["n (count)"] = rng.integers(0, 9, 200)
+    frame["unused %"] = 1.0
+    target = np.where(3 * frame["a b"] - 2 * frame["a_b"] + frame["a(b"] > 0, "yes", "no")
+    parts = [("n", StandardScaler(), ["a b", "a_b", "a(b", "n (count)"]), ("t", TfidfVectorizer(), "review text")]
+    model = make_pipeline(ColumnTransformer(parts), LogisticRegression()).fit(frame, target)
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame.assign(y=target).to_csv(tmp_path / "data.csv", index=False)
+    result = round_trip(tmp_path, {"source": "m.joblib", "data": "data.csv"})
+    assert result.metrics["accuracy"] == pytest.approx(model.score(frame, target), abs=1e-6)
+    assert sorted(columns_of(tmp_path).values()) == ["a b", "a(b", "a_b", "n (count)", "review text"]
+    kinds = {value["name"]: value["dtype"] for value in source_of(tmp_path)["signature"]["inputs"]}
+    by_column = {column: kinds[name] for name, column in columns_of(tmp_path).items()}
+    assert (by_column["n (count)"], by_column["review text"]) == ("int64", "string")
+
+    frame.drop(columns="a b").assign(y=target).to_csv(tmp_path / "data.csv", index=False)
+    with pytest.raises(InvalidInput, match="lacks 'a b', an input"):  # not column 'a_b' in its place
+        stage_validate.run(tmp_path, "m", {"source": "m.joblib", "data": "data.csv"})
+
+
+def test_one_column_of_text_with_a_space_in_its_name(tmp_path):
+    frame = pd.DataFrame({"the text": TEXTS * 10, "animal": ["fox", "dog", "fox", "none", "fox", "dog"] * 10})
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(frame["the text"], frame["animal"])
+    joblib.dump(model, tmp_path / "m.joblib")
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    result = round_trip(tmp_path, {"source": "m.joblib", "data": "data.csv"})
+    assert result.metrics["accuracy"] == pytest.approx(model.score(frame["the text"], frame["animal"]), abs=1e-6)
