@@ -168,9 +168,12 @@ def _fill_cache(
     """Copy all objects into the cache, each verified before it is there; those that are not right."""
     if not manifest.objects:
         return []
-    (scratch / ".dvc").mkdir(exist_ok=True)  # gone from HEAD, and still the place where DVC looks for older versions
+    dvc = scratch / ".dvc"
+    if dvc.is_symlink() or (dvc.exists() and not dvc.is_dir()):
+        raise Refused(f"in the backup's repository {dvc.name} is no folder, and nothing is written through a link")
+    dvc.mkdir(exist_ok=True)  # gone from HEAD, and still the place where DVC looks for older versions
     cache = DvcCache.find(scratch)
-    staging = scratch / ".dvc" / "tmp" / "modelver-backup"
+    staging = scratch / ".git" / "modelver" / "backup"  # nothing of the repository's own can be in the way there
     staging.mkdir(parents=True)
 
     def fetch(item: BackupObject) -> bool:

@@ -176,7 +176,7 @@ class Looker:
     ) -> None:  # fmt: skip
         self.git = git
         self._cache = cache
-        self._request = request
+        self.request = request
         self._say = say
         self._remotes = remotes or Remotes(git.root, plain_http=request.plain_http)
         self._pointers = Pointers(git, lenient=request.lenient)
@@ -190,7 +190,7 @@ class Looker:
     @contextmanager
     def asked(self) -> Iterator[Path | None]:
         """Have what the Git remotes name here until the block ends."""
-        if not self._request.fetch:
+        if not self.request.fetch:
             yield None
             return
         names = self.git.text("remote").split()
@@ -208,7 +208,7 @@ class Looker:
     def look_here(self, others: Path | None = None) -> Objects:
         """What is needed now, by what is in this repository, and in what `asked` gave."""
         roots.refuse_cut_history(self.git)
-        now, policy = time.time(), self._request.policy
+        now, policy = time.time(), self.request.policy
         trees = self.trees()
         found = roots.gather(self.git, trees, now - policy.grace, others)
         past = roots.history(self.git, found)
@@ -283,7 +283,7 @@ def _plan(cache: DvcCache, needed: Objects, looker: Looker, now: float) -> GcRes
     for md5, size, time_ in cache.objects():
         if md5 in needed.hashes:
             kept += 1
-        elif now - time_ < looker._request.policy.grace:
+        elif now - time_ < looker.request.policy.grace:
             young += 1
         else:
             items.append(Item(md5, size))
@@ -313,7 +313,7 @@ def _remove(cache: DvcCache, plan: GcResult, looker: Looker, say: Say) -> GcResu
             held.enter_context(dvc_locked(tree.root))
         needed, now = looker.look_here(others).hashes, time.time()
         times = {md5: time_ for md5, _, time_ in cache.objects()}
-        grace = looker._request.policy.grace
+        grace = looker.request.policy.grace
         items = [
             item
             for item in plan.items

@@ -1,7 +1,10 @@
 """backup and restore --into: whatever comes back is what was there, or nothing is claimed."""
 
+import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -323,8 +326,69 @@ def test_restore_says_what_a_backup_is_for(box):
     assert "new folder" in box.refused("restore", "../backup", "--into", "../new", "--force").err
 
 
+@pytest.mark.parametrize("place", [".dvc", ".dvc/tmp", ".dvc/cache", "models"])
+def test_links_in_the_repository_lead_nowhere(box, world, place):
+    """Whoever made the backup may have put a link where modelver would write."""
+    (world / "canary").mkdir()
+    (world / "canary" / "config").write_text("")
+    box.git("rm", "-q", "-r", "--cached", place, status=None)
+    shutil.rmtree(box.root / place)
+    (box.root / place).symlink_to(world / "canary")
+    box.git("add", "-f", place)
+    box.git("commit", "-q", "-m", "link")
+    (box.root / place).unlink()
+    subprocess.run(["cp", "-a", str(world / "repo" / ".git"), str(world / "kept")], check=True)
+    shutil.rmtree(world / "repo")
+    (world / "repo").mkdir()
+    box.run("git", "clone", "-q", "--bare", str(world / "kept"), str(world / "bare"))
+    _rebundle(box, world)
+    done = box.mv("restore", "../backup", "--into", "../new", status=None)
+    assert done.status in (0, 1, 2)
+    assert files(world / "canary") == {"config": b""}
+
+
+def test_a_full_disk_leaves_the_earlier_backup(box, world):
+    """Files can't grow past 1 KiB: Git's bundle does."""
+    before = files(world / "backup")
+    box.write("big.txt", "".join(f"{n * 7919 % 10007}\n" for n in range(5000)))
+    box.commit("big", "big.txt")
+    python = f"{sys.executable} -P -m modelver backup ../backup"
+    done = box.run("sh", "-c", f"ulimit -f 2; exec {python}", status=None)
+    assert done.status == 3, done
+    assert "Traceback" not in done.err
+    assert {path: data for path, data in files(world / "backup").items() if path in before} == before
+    assert restored(box).refs() != box.refs()
+    box.mv("backup", "../backup")
+    shutil.rmtree(world / "new")
+    assert restored(box).refs() == box.refs()
+
+
 def _bundle(world: Path) -> Path:
     return next((world / "backup/git").glob("*.bundle"))
+
+
+def _rebundle(box: Sandbox, world: Path) -> None:
+    """Make the backup one of the bare repository, with its own digest right."""
+    from modelver.core.backup import _digest
+
+    def git(*args: str) -> str:
+        done = subprocess.run(
+            ["git", "--git-dir", str(world / "bare"), *args], env=box.env, capture_output=True, check=True, text=True
+        )
+        return done.stdout
+
+    _bundle(world).unlink()
+    made = world / "made.bundle"
+    git("bundle", "create", "-q", str(made), "--all")
+    sha256 = hashlib.sha256(made.read_bytes()).hexdigest()
+    made.rename(world / "backup" / "git" / f"{sha256}.bundle")
+    place = world / "backup" / MANIFEST
+    document = json.loads(place.read_bytes())
+    refs = dict(line.split(" ")[::-1] for line in git("for-each-ref", "--format=%(objectname) %(refname)").splitlines())
+    document |= {"bundle": f"git/{sha256}.bundle", "bundle_sha256": sha256, "refs": refs, "remotes": {}}
+    document.pop("sha256")
+    document["sha256"] = _digest(document)
+    place.write_text(json.dumps(document))
 
 
 def _pointer(box: Sandbox, tag: str) -> tuple[str, str]:
