@@ -74,7 +74,7 @@ def test_diff_is_as_wide_as_one_asks(tagged_repo):
     name = "encoder.layers.11.attention.output.dense_with_a_name_that_eighty_columns_cannot_hold.weight"
     source = models.safetensors(tagged_repo.root.parent / "named.safetensors", 2, names=("body.weight", name))
     tagged_repo.mv("add", "m", str(source))
-    narrow, wide = (tagged_repo.mv("diff", "v1", **env).out for env in ({}, {"COLUMNS": "200"}))
+    narrow, wide = (tagged_repo.mv("diff", "v1", **env).out for env in ({}, {"COLUMNS": "300"}))
     assert max(map(len, narrow.splitlines())) <= 80
     assert name in wide
     assert name not in narrow
