@@ -91,7 +91,9 @@ def judge_ref(
     # One that was made here and never left is no loss where the remote has another: who pushed first has won.
     overruled = known is not None and known.how == "made" and agreed
     if known is not None and here != known.object_id and not overruled:
-        problems.append(_changed(tag, ref, here, known, stored))
+        remotes = [k.remote for k in history if k.remote] + ([elsewhere.remote] if elsewhere is not None else [])
+        source = "" if stored else shlex.quote(remotes[0]) if remotes else "REMOTE"
+        problems.append(_changed(tag, ref, here, known, source))
     if elsewhere is None:
         return problems
     where = shlex.quote(elsewhere.remote)
@@ -118,11 +120,12 @@ def judge_ref(
     return problems
 
 
-def _changed(tag: str, ref: str, here: str | None, known: Known, stored: bool) -> Problem:
+def _changed(tag: str, ref: str, here: str | None, known: Known, source: str) -> Problem:
+    """A tag that is not what it was; ``source`` is the remote to fetch its object from, empty where Git has it here."""
     was = {"made": "was made here as", "accepted": "was accepted as"}.get(known.how, "was")
     accept = f"   (or, if that was meant: modelver verify {shlex.quote(tag)} --accept)"
     if here is None:
-        mend = f"git update-ref {ref} {known.object_id}" if stored else f"git fetch REMOTE {ref}:{ref}"
+        mend = f"git fetch {source} {ref}:{ref}" if source else f"git update-ref {ref} {known.object_id}"
         return Problem("deleted", tag, f"it {was} {known.object_id}, and was deleted", mend + accept)
-    mend = f"git update-ref {ref} {known.object_id} {here}" if stored else f"git fetch --force REMOTE {ref}:{ref}"
+    mend = f"git fetch --force {source} {ref}:{ref}" if source else f"git update-ref {ref} {known.object_id} {here}"
     return Problem("moved", tag, f"it {was} {known.object_id}, and was moved to {here}", mend + accept)

@@ -29,7 +29,8 @@ def remember(git: GitRepository, tags: Iterable[Known]) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             present = _read(descriptor)
-            new = b"".join(line for known in tags if (line := _line(known)) != _last(present, known.tag))
+            last = _last(present)
+            new = b"".join(line for known in tags if (line := _line(known)) != last.get(_key(line)))
             if new:
                 # what a full disk cut short ends without a line break, and is passed over when read
                 torn = present != b"" and not present.endswith(b"\n")
@@ -92,10 +93,13 @@ def _line(known: Known) -> bytes:
     return json.dumps(known.to_dict()).encode() + b"\n"
 
 
-def _last(data: bytes, tag: str) -> bytes:
-    """The last line that speaks of a tag, with its line break; empty where none does."""
-    start = data.rfind(_line(Known(tag, "")).split(b'"id"')[0])
-    return data[start : data.find(b"\n", start) + 1] if start >= 0 else b""
+def _last(data: bytes) -> dict[bytes, bytes]:
+    """The last line, with its line break, that speaks of each tag."""
+    return {_key(line): line for line in data.splitlines(keepends=True)}
+
+
+def _key(line: bytes) -> bytes:
+    return line.partition(b'", "id": ')[0]
 
 
 def _parse(line: bytes) -> Known | None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from modelver import __version__
@@ -106,7 +107,7 @@ class LocalObjects:
         if self.cache is None or not all(self.cache.has(entry.md5) for entry in facts.files):
             return None
         said = f"{__version__} {facts.weights.md5} {hashlib.sha256(raw).hexdigest()}"
-        if not self._full and said in self._compared():
+        if not self._full and said in self._compared:
             return []
         from modelver.formats.remeasure import measure
 
@@ -120,6 +121,7 @@ class LocalObjects:
             self._note(said)
         return problems
 
+    @cached_property
     def _compared(self) -> set[str]:
         try:
             with (self._state_dir / MEASURED).open("rb") as file:
