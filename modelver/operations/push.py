@@ -257,6 +257,8 @@ def _publish(
         plan, branches = _plan(project, target, only, every=False)
         plan = PushPlan(tuple(v for v in plan.versions if v.tag in wanted), plan.tags)
         changes = _changes(plan, _branch_change(git, target, plan, branches, lambda _: None))
+        # an answer that got lost: what is there under our names is ours, or planning would have refused
+        done += [c for c in part if c not in changes and (branches.get(c.ref) == c.new or not c.ref.startswith(_HEADS))]
         if tries == _TRIES or (changes == before and not contended):
             raise _refused(target, before, pushed)
     return done

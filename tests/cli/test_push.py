@@ -453,6 +453,16 @@ def test_an_object_that_vanishes_while_the_tags_go_out_is_put_back(box, hub, sto
     assert "error: the tags are out, and since then: m@v1.0.0: " in done.err
 
 
+def test_a_push_whose_answer_got_lost_counts(box, hub, storage):
+    """The very refs are there when the push comes: as where the line broke after the server had done its work."""
+    hook = box.root / ".git/hooks/pre-push"
+    hook.write_text("#!/bin/sh\ncat > /dev/null\ngit push -q --no-verify origin main m@v1.0.0\n")
+    hook.chmod(0o755)
+    done = box.mv("push", "--format", "json").json()
+    assert (done["tags"], done["branch"]["name"]) == (["m@v1.0.0"], "main")
+    assert hub.tags() == ["m@v1.0.0"]
+
+
 def test_a_tag_that_appears_in_between_wins(box, hub, storage, tmp_path):
     other = Sandbox(tmp_path / "other", box.env)
     box.clone(other.root)
