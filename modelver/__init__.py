@@ -10,12 +10,17 @@
 >>> digits.run({"input": rows})["label"]
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelver.operations.get import get
     from modelver.operations.library import Repository, open
     from modelver.operations.load import LoadedModel, load
+
+# onnxruntime tells its maker of the models that it runs, from the moment on that it is imported (its Privacy.md). What
+# is in a registry is nobody else's business; who wants it otherwise sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__: str
 

@@ -75,7 +75,7 @@ def clean_process(mode: str, model: Path, inputs: "Mapping[str, Array]", *, thre
         place = Path(scratch)
         packages = _packages(place / "packages")
         request = _request(place, model, inputs, threads)
-        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": scratch}
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": scratch, "ORT_DISABLE_TELEMETRY": "1"}
         worker = str(Path(__file__).with_name("worker.py"))
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", worker, str(packages), mode, request],

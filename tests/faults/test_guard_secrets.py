@@ -310,3 +310,23 @@ def test_a_password_is_not_committed(empty_repo: Sandbox, url: str) -> None:
 def test_a_user_is_no_password(empty_repo: Sandbox) -> None:
     empty_repo.mv("init", "--remote", "ssh://me@host:22/x")
     assert "ssh://me@host:22/x" in (empty_repo.root / ".dvc" / "config").read_text()
+
+
+def test_onnxruntime_tells_nobody_of_models(tmp_path: Path) -> None:
+    """With its telemetry on it keeps a session's id in a file beside other temporary ones, as soon as it is imported."""
+    drop = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "ORT_DISABLE_TELEMETRY")
+    env = {key: value for key, value in os.environ.items() if key not in drop}
+    left = {}
+    for name, program, choice in (
+        ("on", "", None),
+        ("off", "import modelver; ", None),
+        ("asked", "import modelver; ", "0"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        more = {"TMPDIR": str(folder), **({"ORT_DISABLE_TELEMETRY": choice} if choice else {})}
+        subprocess.run([sys.executable, "-P", "-c", f"{program}import onnxruntime"], env={**env, **more}, check=True)
+        left[name] = sorted(path.name for path in folder.iterdir())
+    assert left["off"] == []
+    if left["on"]:  # an onnxruntime that has telemetry
+        assert left["asked"] == left["on"]
