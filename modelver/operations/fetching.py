@@ -14,8 +14,7 @@ from typing import TypeVar
 
 from modelver.adapters.dvc import DvcCache, DvcRemote
 from modelver.core.printable import printable
-from modelver.disk import remove_file
-from modelver.disk.files import fsync_folder
+from modelver.disk import open_regular, remove_file
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, ModelverError, NotFound
 from modelver.operations.pinned import Wanted
 
@@ -25,13 +24,31 @@ JOBS = 8
 _ATTEMPTS = 5
 """Times that a broken line is taken up again, each after some bytes more."""
 
-_PIECE = 4 << 20
+_PIECE = 1 << 20
 
 Tick = Callable[[int], None]
 Consume = Callable[[Path], bool]
 """Reads the file of an object, verifying what it reads; False where those are not the object's bytes."""
 
 Item = TypeVar("Item")
+
+
+def holds(path: Path, wanted: Wanted) -> bool:
+    """Whether a file has exactly the bytes of a version: by SHA-256, or by MD5 where nobody says the SHA-256.
+
+    Raises:
+        NotFound, InvalidInput: there is no file, or no regular one.
+        ExternalFailure: it can't be read.
+    """
+    digest = hashlib.md5(usedforsecurity=False) if wanted.sha256 is None else hashlib.sha256()
+    size, buffer = 0, memoryview(bytearray(_PIECE))
+    with open_regular(path) as descriptor, _disk_errors(path):
+        if wanted.bytes not in (None, os.fstat(descriptor).st_size):
+            return False
+        while count := os.preadv(descriptor, [buffer], size):
+            digest.update(buffer[:count])
+            size += count
+    return wanted.bytes in (None, size) and digest.hexdigest() == (wanted.sha256 or wanted.md5)
 
 
 class ObjectStore:
@@ -136,9 +153,8 @@ class ObjectStore:
                 raise
             with _disk_errors(place):
                 os.fchmod(descriptor, 0o444)
-                os.fsync(descriptor)
+                # not flushed: what a crash tears is found when it is used, and brought anew
                 partial.rename(place)
-                fsync_folder(place.parent)
 
     def count(self, size: int) -> None:
         """Note bytes that came; raises ExternalFailure where another download has failed."""

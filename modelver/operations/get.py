@@ -10,10 +10,10 @@ from typing import Any
 from modelver.adapters.git import GitRepository
 from modelver.core.names import version_tag
 from modelver.core.registry import ModelVersion
-from modelver.disk import Digest, copy_file
+from modelver.disk import copy_file
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.consumer import Source, consumer_cache, open_source, refuse_yanked
-from modelver.operations.fetching import JOBS, ObjectStore, Tick
+from modelver.operations.fetching import JOBS, ObjectStore, Tick, holds
 from modelver.operations.landing import Landing, refuse_place, umask
 from modelver.operations.objects import listings_of
 from modelver.operations.pinned import Pinned, Wanted, pin
@@ -275,11 +275,6 @@ def unique(files: Sequence[Wanted]) -> list[Wanted]:
     return list({file.md5: file for file in files}.values())
 
 
-def is_whole(wanted: Wanted, digest: Digest, size: int) -> bool:
-    """Whether these are the bytes that a version has."""
-    return digest.md5 == wanted.md5 and wanted.sha256 in (None, digest.sha256) and wanted.bytes in (None, size)
-
-
 def _fill(folder: Path, plan: GetPlan, progress: Tick) -> None:
     places: dict[str, list[Path]] = {}
     for file in plan.files:
@@ -301,9 +296,8 @@ def _fill(folder: Path, plan: GetPlan, progress: Tick) -> None:
 
         def copy(source: Path) -> bool:
             for place in places[wanted.md5]:
-                digest = copy_file(source, place, mode=mode, digest=True)
-                assert digest is not None
-                if not is_whole(wanted, digest, place.stat().st_size):
+                copy_file(source, place, mode=mode)
+                if not holds(place, wanted):  # what was written, not what was read
                     return False
             if len(plan.files) <= _MANY:
                 for place in places[wanted.md5]:

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from modelver.core.names import shown
 from modelver.disk import copy_file
-from modelver.disk.files import digest_file
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 from modelver.formats.onnx_tensor import WireTensor
 from modelver.formats.onnx_walk import Model, Place
 from modelver.operations.consumer import consumer_cache
-from modelver.operations.fetching import JOBS, Tick
-from modelver.operations.get import GetRequest, is_whole, look_up, store_of
+from modelver.operations.fetching import JOBS, Tick, holds
+from modelver.operations.get import GetRequest, look_up, store_of
 from modelver.operations.objects import listings_of
 from modelver.operations.pinned import Pinned, Wanted, pin
 from modelver.operations.scratch import scratch
@@ -197,7 +196,7 @@ def _bring(store: "ObjectStore", files: Sequence[Wanted], folder: Path, jobs: in
             except OSError:
                 copy_file(source, target)
             # an object is never written to in its place, so what is hashed now is what will be mapped
-            return is_whole(wanted, digest_file(target), target.stat().st_size)
+            return holds(target, wanted)
 
         store.take(wanted, place, progress)
 
