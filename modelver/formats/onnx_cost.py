@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from modelver.errors import InvalidInput
-from modelver.formats import dtypes, onnx_flops, onnx_tensor
+from modelver.formats import dtypes, onnx_bombs, onnx_flops, onnx_tensor
 from modelver.formats.onnx_flops import Shape
 from modelver.formats.onnx_walk import SMALL_ATTRIBUTE, Model, Place
 from modelver.formats.wire import Rope
 
 _MAX_GRAPH = 1 << 29
+_MAX_ELEMENTS = 1 << 60  # a shape beyond is nonsense, and no number for JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,11 @@ def skeleton(path: Path) -> Any:
         if rope.length > _MAX_GRAPH:
             raise InvalidInput(f"{path}: its graph takes {rope.length} bytes without weights")
         try:
-            return ModelProto.FromString(b"".join(bytes(piece) for piece in rope.pieces()))
+            proto = ModelProto.FromString(b"".join(bytes(piece) for piece in rope.pieces()))
         except DecodeError as error:
             raise InvalidInput(f"{path} is not a well-formed ONNX model: {error}") from None
+    onnx_bombs.refuse(proto, path)
+    return proto
 
 
 def estimate(proto: Any, sizes: Mapping[str, int] | None = None) -> tuple[Cost, Any]:
@@ -88,7 +91,7 @@ def estimate(proto: Any, sizes: Mapping[str, int] | None = None) -> tuple[Cost, 
     fixed.CopyFrom(proto)
     assumed = _fix(fixed.graph, sizes or {})
     try:
-        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=onnx_bombs.lists_stay_small(proto))
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError):
         inferred = fixed
     walk = _Walk()
@@ -191,6 +194,7 @@ class _Walk:
             self.dtypes.add(found.name)
         dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
         known = tensor.HasField("shape") and all(dim is not None and dim >= 0 for dim in dims)
+        known = known and math.prod(dim or 0 for dim in dims) <= _MAX_ELEMENTS
         return _Value(tuple(dim or 0 for dim in dims) if known else None, _bits(tensor.elem_type))
 
     def _node(self, node: Any, seen: Mapping[str, _Value]) -> int:

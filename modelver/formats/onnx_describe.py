@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelver.errors import InvalidInput
-from modelver.formats import dtypes, onnx_tensor
+from modelver.formats import dtypes, onnx_bombs, onnx_tensor
 from modelver.formats.digest import Digester
 from modelver.formats.onnx_walk import SMALL_ATTRIBUTE, Model, Place, Visit
 from modelver.formats.wire import Rope
@@ -45,6 +45,7 @@ def describe_open(model: Model, check: Visit | None = None) -> Facts:
         raise InvalidInput(f"{model.path}: its graph takes {skeleton.length} bytes without weights")
     try:
         proto = ModelProto.FromString(b"".join(bytes(piece) for piece in skeleton.pieces()))
+        onnx_bombs.refuse(proto, model.path)
         facts = _format(proto), _signature(proto), _graph(proto)
         json.dumps(facts, ensure_ascii=False).encode("utf-8")
         return facts

@@ -164,6 +164,9 @@ def _make_all(
 
 def _parent(request: _Request, build: Path) -> _Parent:
     source = _source(request.root, request.model)
+    sound = structure(request.weights / _MODEL)  # the tools that follow crash or hang on what is no model
+    if not sound.ok:
+        raise InvalidInput(sound.message, sound.hint)
     onnx_join.join(request.weights, build / "parent.onnx")
     session = runtimes.find(_RUNTIME).load(request.weights / _MODEL)
     before = answers(request.root, request.entry, request.asked, source, session, request.weights)

@@ -7,7 +7,8 @@ from typing import Any
 
 from modelver.core.gates import Check
 from modelver.core.manifest import FileEntry
-from modelver.formats import onnx_describe
+from modelver.errors import InvalidInput
+from modelver.formats import onnx_cost, onnx_describe
 from modelver.formats.digest import Digester, Progress
 
 
@@ -36,6 +37,10 @@ def structure(path: Path) -> Check:
     """ONNX's checker, on the path: models over 2 GiB and external data are checked as they lie."""
     import onnx
 
+    try:
+        onnx_cost.skeleton(path)  # what would keep the checker busy without end
+    except InvalidInput as error:
+        return Check("structure", False, message=error.message.replace(str(path), path.name), hint=error.hint)
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:

@@ -7,6 +7,7 @@ onnxruntime's own operators and the layout of this machine's processor: they are
 from modelver.errors import InvalidInput
 from modelver.optimizers import proto
 from modelver.optimizers.base import Optimized, Request
+from modelver.runtimes.base import first_line, refusals
 
 _ERROR = 3
 
@@ -19,7 +20,6 @@ def optimize(request: Request) -> Optimized:
     """
     import onnx
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     parent = proto.load(request.parent)
     options = onnxruntime.SessionOptions()
@@ -27,13 +27,12 @@ def optimize(request: Request) -> Optimized:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(request.output)
-    known = (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.NotImplemented, RuntimeError, ValueError)
     try:
         onnxruntime.InferenceSession(str(request.parent), options, providers=["CPUExecutionProvider"])
-    except known as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    except refusals() as error:
         raise InvalidInput(
-            f"onnxruntime does not load the model: {first}", hint="modelver stage assess tells why"
+            f"onnxruntime does not load the model: {first_line(error, request.parent)}",
+            hint="modelver stage assess tells why",
         ) from None
     proto.save(onnx.load(request.output), parent, request.output)
     return Optimized("onnxruntime", str(onnxruntime.__version__))

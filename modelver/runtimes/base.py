@@ -53,6 +53,19 @@ def find(name: str) -> Runtime:
     return runtime
 
 
+_REFUSALS = (
+    "Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented",
+    "RuntimeException",  # out of memory, among others
+)  # fmt: skip
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises where it can't load or run a model."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    return (*(getattr(errors, name) for name in _REFUSALS), RuntimeError, ValueError, MemoryError)
+
+
 _PLACE = re.compile(r"/onnxruntime_src/\S+:\d+ .*(?:\)|<lambda\(\)>) ")
 """Where in its own source onnxruntime stood: hundreds of characters before what it says."""
 

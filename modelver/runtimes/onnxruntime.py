@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelver.errors import InvalidInput
-from modelver.runtimes.base import Session, first_line
+from modelver.runtimes.base import Session, first_line, refusals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,6 @@ class OnnxRuntime:
             InvalidInput: onnxruntime refuses the model.
         """
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
@@ -53,13 +52,9 @@ class OnnxRuntime:
         options.use_deterministic_compute = True
         # Prepacking copies every weight: 575 MiB for a model of 512 MiB, where mapping its files takes 52 MiB.
         options.add_session_config_entry("session.disable_prepacking", "1")
-        known = tuple(
-            getattr(errors, name)
-            for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
-        )
         try:
             session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        except (*known, RuntimeError, ValueError) as error:
+        except refusals() as error:
             raise InvalidInput(
                 f"{model.name} does not load in onnxruntime {onnxruntime.__version__}: {first_line(error, model)}",
                 hint=next((hint for pattern, hint in _HINTS if re.search(pattern, str(error))), _HINT),
@@ -82,14 +77,13 @@ class _Session:
 
     def run(self, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> "dict[str, np.ndarray[Any, Any]]":
         names = [output.name for output in self._session.get_outputs()]
-        from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         try:
             if any("bfloat16" in str(value) for value in self._types(inputs)):
                 values = self._run_bfloat16(names, inputs)
             else:
                 values = self._session.run(names, dict(inputs))
-        except (errors.Fail, errors.InvalidArgument, errors.RuntimeException, RuntimeError, ValueError) as error:
+        except refusals() as error:
             raise InvalidInput(
                 f"{self._name} fails in onnxruntime on these inputs: {first_line(error)}",
                 hint="compare the data with the signature in the model's source.json",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelver.core.assess import RUN_IT, Operator, Range, Support, Target, judge_kernels, judge_listed
-from modelver.runtimes.base import first_line
+from modelver.runtimes.base import first_line, refusals
 
 _ONNX = "ai.onnx"
 
@@ -82,20 +82,15 @@ def _load_error(path: Path) -> str:
     """What onnxruntime says against the model; empty where it builds a session. No node is run: no optimisation
     (which would fold constants), no kernel call."""
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.disable_prepacking", "1")
-    known = tuple(
-        getattr(errors, name)
-        for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
-    )
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (*known, RuntimeError, ValueError) as error:
+    except refusals() as error:
         return first_line(error, path)
     return ""
 

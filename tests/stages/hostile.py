@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 from sandbox import Sandbox
 
@@ -14,16 +13,17 @@ SECONDS = 10
 MEMORY = 1 << 30
 
 RUNNER = """
-import json, os, resource, shutil, sys
+import faulthandler, json, os, resource, shutil, sys
 from pathlib import Path
 from modelver.cli.main import run
 
+faulthandler.dump_traceback_later(300, exit=True)  # what hangs is told, and ends
 limited = sys.argv[2] == "address-space"
 if limited:
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 temp = Path(os.environ["TMPDIR"])
-# What DVC and Git note for themselves: locks, and times of files that were looked at.
-OWN = {".dvc/tmp/btime", ".dvc/tmp/lock", ".dvc/tmp/rwlock", ".dvc/tmp/rwlock.lock", ".git/index"}
+# What DVC, Git and onnxruntime note for themselves: locks, times of files that were looked at, that it ran.
+OWN = {".dvc/tmp/btime", ".dvc/tmp/lock", ".dvc/tmp/rwlock", ".dvc/tmp/rwlock.lock", ".git/index", ".ses"}
 
 def listing():
     found = {}
@@ -34,7 +34,8 @@ def listing():
                 if path in OWN or path.startswith(".git/modelver"):
                     continue
                 facts = os.lstat(os.path.join(place, name))
-                found[f"{top.name}:{path}"] = (facts.st_mode, 0 if name in folders else facts.st_size, facts.st_ino)
+                size = 0 if name in folders else facts.st_size
+                found[path if top == Path(".") else f"{top}/{path}"] = (facts.st_mode, size, facts.st_ino)
     return found
 
 for job in json.loads(Path(sys.argv[1]).read_text()):
@@ -108,11 +109,3 @@ def run_all(box: Sandbox, jobs: list[dict], limit: str = "address-space") -> dic
     if all(said.status == 2 for said in found.values()) and not any(job.get("put") for job in jobs):
         assert box.git("status", "--porcelain") == status_before
     return found
-
-
-def put(folder: Path, files: dict[str, bytes]) -> Path:
-    """Write files below a folder."""
-    for name, data in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    return folder

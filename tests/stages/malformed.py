@@ -113,6 +113,69 @@ ONNX: dict[str, tuple[bytes, str]] = {
 """What `add` refuses: the bytes of ``m.onnx``, and words that the error holds beside the file's name."""
 
 
+def _chain_of_functions(count: int) -> onnx.ModelProto:
+    """Each function calls the next one twice: 2^count nodes come of it; the last calls ``Identity``, or the first."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    functions = []
+    for number in range(count):
+        call = ("Identity", "") if number + 1 == count else (f"F{number + 1}", "local")
+        nodes = [helper.make_node(call[0], [a], [b], domain=call[1]) for a, b in (("a", "c"), ("c", "b"))]
+        functions.append(helper.make_function("local", f"F{number}", ["a"], ["b"], nodes, opsets))
+    built = model([helper.make_node("F0", ["x"], ["y"], domain="local")])
+    built.functions.extend(functions)
+    built.opset_import.append(opsets[1])
+    return built
+
+
+def functions(count: int, circle: bool = False) -> bytes:
+    built = _chain_of_functions(count)
+    if circle:
+        for node in built.functions[-1].node:
+            node.op_type, node.domain = "F0", "local"
+    return built.SerializeToString()
+
+
+def doubling(times: int) -> bytes:
+    """A list of two numbers that is put behind itself, again and again."""
+    nodes = [helper.make_node("Concat", [f"s{n}", f"s{n}"], [f"s{n + 1}"], axis=0) for n in range(times)]
+    first = numpy_helper.from_array(np.ones(2, np.int64), "s0")
+    return model([*nodes, helper.make_node("Identity", ["x"], ["y"])], [first]).SerializeToString()
+
+
+def wide(rank: int) -> bytes:
+    """An input of so many dimensions of 2^62."""
+    return model(inputs=[helper.make_tensor_value_info("x", TensorProto.FLOAT, [1 << 62] * rank)]).SerializeToString()
+
+
+def circle() -> bytes:
+    nodes = [helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Add", ["a", "x"], ["b"])]
+    return model([*nodes, helper.make_node("Identity", ["b"], ["y"])]).SerializeToString()
+
+
+def constant(size: int) -> bytes:
+    """A constant of so many numbers, written in a few bytes."""
+    nodes = [
+        helper.make_node("ConstantOfShape", ["size"], ["c"]),
+        helper.make_node("ReduceSum", ["c"], ["r"], keepdims=0),
+        helper.make_node("Add", ["x", "r"], ["y"]),
+    ]
+    return model(nodes, [numpy_helper.from_array(np.array([size]), "size")]).SerializeToString()
+
+
+ONNX |= {
+    "functions that call each other 2^40 times": (functions(40), "its functions call each other"),
+    "a function that calls itself": (functions(1, circle=True), "its functions call each other"),
+}
+
+BOMBS: dict[str, bytes] = {
+    "a list that doubles 40 times": doubling(40),
+    "2,000 dimensions of 2^62": wide(2000),
+    "nodes in a circle": circle(),
+    "a constant of 2^40 numbers": constant(1 << 40),
+}
+"""Files that are well-formed, and would make a tool compute or allocate without end."""
+
+
 def safetensors(header: object, data: bytes = b"", length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return (len(text) if length is None else length).to_bytes(8, "little") + text + data
