@@ -1,7 +1,6 @@
 """Whether others can get what is published here: the DVC remote, the Git remote, and the tags there."""
 
 import os
-import re
 import shlex
 from collections.abc import Iterator
 from functools import partial
@@ -103,7 +102,7 @@ def git_remote(scene: Scene) -> Iterator[Problem]:
             f"{remote} has version tags that are not here: {printable(', '.join(missing[:3]))}{more}",
             "the latest version, and what runs where, are unknown here",
             f"git fetch --tags {shlex.quote(remote)}",
-            partial(_fetch_tags, scene, remote),
+            partial(_fetch_tags, scene, remote, missing),
             level="warning",
         )
 
@@ -115,8 +114,7 @@ def _published(scene: Scene) -> bool:
     return bool(scene.registry.models)
 
 
-def _fetch_tags(scene: Scene, remote: str) -> None:
-    if not re.match(r"[^-]", remote):
-        raise Refused(f"{remote!r} is no remote")
-    # without a refspec's plus sign a tag that is here stays as it is
-    scene.git.run("fetch", "--quiet", "--no-tags", "--", remote, "refs/tags/*:refs/tags/*")
+def _fetch_tags(scene: Scene, remote: str, names: list[str]) -> None:
+    """Only those that are missing: another tag that differs from the remote's would stop all of them."""
+    refs = "".join(f"refs/tags/{name}:refs/tags/{name}\n" for name in names)
+    scene.git.run("fetch", "--quiet", "--no-tags", "--stdin", "--", remote, stdin=refs.encode())

@@ -44,8 +44,9 @@ KNOWN_BAD = (
         "skl2onnx fails on HistGradientBoosting (AttributeProto.ints: Expected an int, got a boolean)", "skl2onnx",
     ),
 )  # fmt: skip
-GIT_FLOOR = (2, 31)
-"""`git rev-parse --path-format`, with which the hooks' folder is found, is of this release."""
+GIT_FLOOR = (2, 36)
+"""`git worktree list -z` is of this release; before 2.31 there is no `rev-parse --path-format` either, which every command
+asks first (Git's own RelNotes/2.36.0 and 2.31.0)."""
 
 
 def packages(scene: Scene) -> Iterator[Problem]:
@@ -75,7 +76,7 @@ def git_version(scene: Scene) -> Iterator[Problem]:
         yield Problem(
             "known-bad",
             f"Git {found.group()} is older than {'.'.join(map(str, GIT_FLOOR))}",
-            "it does not tell where its hooks are, so weights are not restored after a checkout",
+            "it can't list linked working trees safely: gc, and mending what a killed command left in one, fail",
             "install a newer Git",
         )
 

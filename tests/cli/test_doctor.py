@@ -335,10 +335,13 @@ def test_a_shallow_clone(box: Sandbox, tmp_path: Path) -> None:
 def test_missing_tags(box: Sandbox) -> None:
     box.git("push", "-q", "--no-verify", "origin", "HEAD:refs/heads/main", "m@v1.0.0")
     box.git("tag", "-d", "m@v1.0.0")
+    box.git("push", "-q", "--no-verify", "origin", "HEAD:refs/tags/note")
+    box.git("tag", "note", "HEAD~1")
     (box.root / ".git/modelver/known-tags.jsonl").unlink(missing_ok=True)
     assert list(find(box)) == ["missing-tags"]
     assert find(box, "--fix")["missing-tags"]["fixed"]
-    assert box.tags() == ["m@v1.0.0"]
+    assert box.tags() == ["m@v1.0.0", "note"]
+    assert box.git("rev-parse", "note") == box.git("rev-parse", "HEAD~1")
     assert find(box) == {}
 
 
@@ -569,12 +572,12 @@ def test_an_old_git(box: Sandbox, tmp_path: Path) -> None:
     script = tmp_path / "bin" / "git"
     script.parent.mkdir()
     script.write_text(
-        '#!/bin/sh\n[ "$1" = --version ] && { echo "git version 2.20.1"; exit; }\n'
+        '#!/bin/sh\n[ "$1" = --version ] && { echo "git version 2.34.1"; exit; }\n'
         f'PATH={box.env["PATH"]} exec git "$@"\n'
     )
     script.chmod(0o755)
     finding = found_only(box, "known-bad", PATH=f"{script.parent}{os.pathsep}{box.env['PATH']}")
-    assert "2.20.1" in finding["message"]
+    assert "2.34.1" in finding["message"]
 
 
 # answers
