@@ -313,7 +313,7 @@ def test_a_user_is_no_password(empty_repo: Sandbox) -> None:
 
 
 def test_onnxruntime_tells_nobody_of_models(tmp_path: Path) -> None:
-    """With its telemetry on it keeps a session's id in a file beside other temporary ones, as soon as it is imported."""
+    """With its telemetry on a session id lies in a file beside other temporary ones, from its import on."""
     drop = ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "ORT_DISABLE_TELEMETRY")
     env = {key: value for key, value in os.environ.items() if key not in drop}
     left = {}
