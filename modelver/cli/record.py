@@ -41,6 +41,8 @@ def record(
     if form is Format.json:
         out_json({**plan.to_dict(), "dry_run": dry_run})
         return
+    if plan.note:
+        say(f"note: {plan.note}")
     verb = "would record" if dry_run else "recorded"
     out(f"{verb} {plan.facts.name} {plan.choice.version} ({plan.choice.level}: {brief(plan.choice.reasons)})")
     for path in sorted(plan.contents):

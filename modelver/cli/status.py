@@ -32,6 +32,8 @@ def status(
         out(f"{one.model} ({one.kind}): " + (f"last version {one.last}" if one.last else "no version yet"))
         for environment, version in sorted(one.environments.items()):
             out(f"  runs in {environment}: {version}")
+        for note in one.notes:
+            out(f"  note: {note}")
         if one.last and not one.changes and not one.obstacles:
             out("  nothing changed since")
         for change in one.changes if one.last else ():

@@ -50,8 +50,12 @@ def base_version(all_versions: list[ModelVersion], reachable: set[str]) -> Model
 
     So a fix made on top of v1.0.0 becomes v1.0.1 although v2.0.0 exists elsewhere. Prereleases count.
     """
-    merged = [v for v in all_versions if v.tag in reachable]
-    return next(iter(merged or all_versions), None)
+    return next(iter(base_versions(all_versions, reachable)), None)
+
+
+def base_versions(all_versions: list[ModelVersion], reachable: set[str]) -> list[ModelVersion]:
+    """All versions, in the order in which a new one may follow them: `base_version` first."""
+    return sorted(all_versions, key=lambda v: v.tag not in reachable)  # stable: they come newest first
 
 
 def choose_version(
@@ -66,6 +70,7 @@ def choose_version(
     proposed: Version | None,
     request: Request,
     now: datetime,
+    above: Version | None = None,
 ) -> Choice:
     """Choose the version.
 
@@ -79,13 +84,19 @@ def choose_version(
         proposed: the version in the committed sidecar, where that was reviewed and is still right.
         request: what the user asked for.
         now: the current time with its zone; only the timestamp scheme looks at it.
+        above: a version newer than ``base`` that can't be compared with, for it was tagged without a record; the new
+            one comes after it all the same.
 
     Raises:
         Refused: nothing changed, the version exists, it is not newer, or the bump is too small.
     """
     if base is None:
-        version = request.version or proposed or first_version(scheme, now)
+        if above is not None and proposed is not None and proposed <= above:
+            proposed = None
+        following = first_version(scheme, now) if above is None else next_version(scheme, above, "patch", now)
+        version = request.version or proposed or following
         _refuse_taken(model, version, taken)
+        _refuse_older(model, version, above, "patch")
         return Choice(version, None, "none", ("first version",))
     if not weights_changed and not request.force_new:
         raise Refused(
@@ -94,19 +105,19 @@ def choose_version(
         )
     needed: Level = "patch" if level == "none" else level
     reasons = reasons or (f"nothing changed since {base.version}",)
-    wanted = request.version or (None if request.bump else _usable(proposed, base.version, taken))
+    last = base.version if above is None else max(above, base.version)
+    wanted = request.version or (None if request.bump else _usable(proposed, last, taken))
     if wanted is not None:
         version = wanted
     else:
-        version = next_version(scheme, base.version, request.bump or needed, now)
+        version = next_version(scheme, last, request.bump or needed, now)
     _refuse_taken(model, version, taken)
-    if version <= base.version:
-        raise Refused(f"{version} is not newer than {base.version}", hint=f"modelver tag {model} --bump {needed}")
+    _refuse_older(model, version, last, needed)
     overridden = ""
-    if scheme == "semver" and not _large_enough(base.version, version, needed):
+    if scheme == "semver" and not _large_enough(last, version, needed):
         if not (request.bump and request.reason):
             raise Refused(
-                f"{version} is too small a step from {base.version}: the change calls for a {needed} bump "
+                f"{version} is too small a step from {last}: the change calls for a {needed} bump "
                 f"({'; '.join(reasons[:3])})",
                 hint=f"modelver tag {model} --bump {needed}   (or keep the smaller one with --bump … --reason '…')",
             )
@@ -126,6 +137,11 @@ def _large_enough(old: Version, new: Version, needed: Level) -> bool:
     if old.prerelease and (new.major, new.minor, new.patch) == (old.major, old.minor, old.patch):
         return True  # rc.1 → rc.2 → release: how far it is from the release before was decided with rc.1
     return LEVELS.index(step) >= LEVELS.index(needed)
+
+
+def _refuse_older(model: str, version: Version, last: Version | None, needed: Level) -> None:
+    if last is not None and version <= last:
+        raise Refused(f"{version} is not newer than {last}", hint=f"modelver tag {model} --bump {needed}")
 
 
 def _refuse_taken(model: str, version: Version, taken: set[Version]) -> None:

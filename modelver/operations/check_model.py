@@ -23,7 +23,7 @@ from modelver.errors import ExternalFailure, InvalidInput, ModelverError, Refuse
 from modelver.operations.facts import ModelFacts, build_sidecar, mend_weights, read_sidecar
 from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
-from modelver.operations.record import base_of, compare_with, refuse_incomplete_history
+from modelver.operations.record import base_and_newer, base_of, compare_with, refuse_incomplete_history
 from modelver.operations.snapshot import CommitSnapshot, Snapshot
 from modelver.operations.tag import refuse_failed, refuse_stale
 
@@ -261,11 +261,13 @@ class Gate:
                 f"git fetch --tags, merge {self.base}, then {again}",
             )
             return
+        newer = base_and_newer(self.project, name)[1]
         try:
             choose_version(
                 model=name, scheme=facts.scheme, base=base, taken=local, level=found.bump.level,
                 reasons=found.bump.reasons, weights_changed=found.weights_changed, proposed=None,
                 request=Request(version=version, force_new=True), now=datetime.now(UTC),
+                above=newer.version if newer else None,
             )  # fmt: skip
         except Refused as refusal:
             level = "patch" if found.bump.level == "none" else found.bump.level

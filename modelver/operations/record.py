@@ -6,8 +6,9 @@ from typing import Any
 
 from modelver.adapters import yaml
 from modelver.core.bump import Bump, required_bump
+from modelver.core.layout import Layout
 from modelver.core.manifest import dump_files
-from modelver.core.plan import Choice, Request, base_version, choose_version
+from modelver.core.plan import Choice, Request, base_versions, choose_version
 from modelver.core.registry import ModelVersion
 from modelver.core.versions import Version
 from modelver.errors import InvalidInput, Refused
@@ -31,6 +32,7 @@ class RecordPlan:
         contents: path → bytes of the files that modelver writes.
         base: the version compared with.
         to_commit: what the model consists of and depends on that differs from HEAD, once this is written.
+        note: a sentence about a newer version that could not be compared with; empty where there is none.
     """
 
     facts: ModelFacts
@@ -39,6 +41,7 @@ class RecordPlan:
     contents: dict[str, bytes]
     base: ModelVersion | None
     to_commit: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def sidecar_bytes(self) -> bytes:
@@ -74,7 +77,7 @@ def plan_record(
     """
     refuse_incomplete_history(project, name)
     facts = with_manifest(project, facts or collect(project.worktree, name))
-    base = base_of(project, name)
+    base, above = base_and_newer(project, name)
     bump, changed = compare_with(project, base, facts)
     choice = choose_version(
         model=name,
@@ -87,12 +90,13 @@ def plan_record(
         proposed=_proposed(facts),
         request=request,
         now=now or datetime.now(UTC),
+        above=above.version if above else None,
     )
     document = build_sidecar(facts, str(choice.version), str(choice.previous) if choice.previous else None)
     contents = {facts.layout.sidecar: yaml.dump(document)}
     if facts.files is not None:
         contents[facts.layout.files] = dump_files(facts.files)
-    return RecordPlan(facts, choice, document, contents, base)
+    return RecordPlan(facts, choice, document, contents, base, note=foreign_note(base, above))
 
 
 def record(project: Project, name: str, request: Request, *, dry_run: bool = False) -> RecordPlan:
@@ -112,13 +116,34 @@ def record(project: Project, name: str, request: Request, *, dry_run: bool = Fal
 
 
 def base_of(project: Project, name: str) -> ModelVersion | None:
-    """The version that a new one of this model would follow."""
+    """The version that a new one of this model would follow: the newest that was recorded."""
+    return base_and_newer(project, name)[0]
+
+
+def base_and_newer(project: Project, name: str) -> tuple[ModelVersion | None, ModelVersion | None]:
+    """`base_of`; and the newest version, where that is another one: a tag on a commit that has no sidecar of the model.
+
+    Git, or GTO, makes such a tag; no state can be compared with it, but its number is taken.
+    """
     versions = project.registry.versions(name)
     if not versions:
-        return None
+        return None, None
     head = project.git.head().commit
     reachable = {tag.name for tag in project.git.tags([f"{name}@*"], merged=head)} if head else set()
-    return base_version(versions, reachable)
+    candidates = base_versions(versions, reachable)
+    sidecar = Layout(name).sidecar
+    for version in candidates:
+        if CommitSnapshot(project.git, version.record.commit).read(sidecar) is not None:
+            return version, None if version is candidates[0] else candidates[0]
+    return None, candidates[0]
+
+
+def foreign_note(base: ModelVersion | None, newer: ModelVersion | None) -> str:
+    """The sentence about a version that was tagged without a record; empty where there is none."""
+    if newer is None:
+        return ""
+    against = f"; compared with {base.version}" if base else ""
+    return f"{newer.tag} was tagged without modelver and holds no sidecar{against}"
 
 
 def base_view(project: Project, base: ModelVersion) -> View:

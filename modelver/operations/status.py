@@ -1,17 +1,18 @@
 """`modelver status`: what changed since each model's last version, and what stands between it and a tag."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelver.core.plan import Request
+from modelver.core.registry import ModelVersion
 from modelver.errors import ModelverError
 from modelver.operations import facts as facts_
 from modelver.operations.committed import refuse_uncommitted
 from modelver.operations.facts import ModelFacts, collect, model_names
 from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
-from modelver.operations.record import base_of, compare_with, plan_record, with_manifest
+from modelver.operations.record import base_and_newer, compare_with, foreign_note, plan_record, with_manifest
 from modelver.operations.tag import refuse_failed, refuse_stale
 from modelver.operations.weights import check_weights
 
@@ -41,6 +42,7 @@ class ModelStatus:
         changes: what changed since ``last``, in words.
         obstacles: what stands between it and a tag, in the order to mend it.
         environments: environment → version that runs there.
+        notes: what is to be known beside.
     """
 
     model: str
@@ -51,10 +53,12 @@ class ModelStatus:
     changes: tuple[str, ...]
     obstacles: tuple[Obstacle, ...]
     environments: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {**vars(self), "changes": list(self.changes), "obstacles": [vars(o) for o in self.obstacles]}
+        obstacles = [vars(o) for o in self.obstacles]
+        return {**vars(self), "changes": list(self.changes), "obstacles": obstacles, "notes": list(self.notes)}
 
 
 def status(project: Project, name: str | None = None) -> list[ModelStatus]:
@@ -68,7 +72,12 @@ def status(project: Project, name: str | None = None) -> list[ModelStatus]:
 
 
 def _status(project: Project, name: str) -> ModelStatus:
-    base = base_of(project, name)
+    base, newer = base_and_newer(project, name)
+    note = foreign_note(base, newer)
+    return replace(_compared(project, name, base), notes=(note,) if note else ())
+
+
+def _compared(project: Project, name: str, base: ModelVersion | None) -> ModelStatus:
     running = {env: str(v.version) for v in project.registry.versions(name) for env in v.environments}
     last = str(base.version) if base else None
     try:

@@ -125,6 +125,8 @@ def _tag(
     refuse_uncommitted(project, facts)
     check_weights(project, facts, say)
     plan = plan_record(project, name, request, facts=facts)
+    if plan.note:
+        say(f"note: {plan.note}")
     gates = refuse_behind(project, facts, plan.base.tag if plan.base else None)
     choice = plan.choice
     tag_name = version_tag(name, choice.version)

@@ -1,5 +1,6 @@
 """A model at a ref, as far as Git knows it: sidecar and manifests, no weights."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,12 +50,20 @@ def view(project: Project, resolved: Resolved) -> View:
     snapshot = CommitSnapshot(project.git, resolved.commit)
     sidecar = read_sidecar(snapshot, resolved.model, label=f"{resolved.label}:")
     if sidecar is None:
-        raise NotFound(
-            f"{resolved.label} holds no sidecar of model {resolved.model!r}",
-            hint=f"modelver list {resolved.model}   (shows the versions that do)",
-        )
+        raise _unrecorded(resolved)
     tensors, files = read_manifests(snapshot, resolved.model)
     return View(resolved, sidecar, tensors, files)
+
+
+def _unrecorded(resolved: Resolved) -> NotFound:
+    what = f"{resolved.label} holds no sidecar of model {resolved.model!r}"
+    if resolved.version is None:
+        return NotFound(what, hint=f"modelver list {resolved.model}   (its versions)")
+    tag, by = shlex.quote(resolved.version.tag), resolved.version.record
+    return NotFound(
+        f"{what}: that tag was made without modelver ({by.created} by {by.tagger}, on commit {by.commit[:10]})",
+        hint=f"git tag -d {tag}   (if nobody else has it yet; else: modelver yank {tag} --reason '…')",
+    )
 
 
 def view_of(facts: ModelFacts, resolved: Resolved) -> View:
