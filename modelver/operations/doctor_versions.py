@@ -45,8 +45,7 @@ KNOWN_BAD = (
     ),
 )  # fmt: skip
 GIT_FLOOR = (2, 36)
-"""`git worktree list -z` is of this release; before 2.31 there is no `rev-parse --path-format` either, which every command
-asks first (Git's own RelNotes/2.36.0 and 2.31.0)."""
+"""`git worktree list -z` is of this release (Git's RelNotes/2.36.0)."""
 
 
 def packages(scene: Scene) -> Iterator[Problem]:
