@@ -219,12 +219,18 @@ class Looker:
             }
         kept = kept_commits(commits, past.tips, past.lines, policy, now)
         self._gone = {past.trees[name] for name in commits.keys() - kept}, found.lapsed
-        named = self._pointers.named_by({*(past.trees[name] for name in kept), *past.bare_trees})
+        firm = self._pointers.named_by({*(past.trees[name] for name in past.firm), *past.bare_trees})
+        lasting = self._pointers.named_by({past.trees[name] for name in kept - past.logged})
+        logged = self._pointers.named_by({past.trees[name] for name in kept & past.logged}, lenient=True)
         skip = [tree.root / ".dvc" / "cache" for tree in trees]
         if self._cache is not None:
             skip.append(self._cache.folder)
         lying = self._pointers.lying_in(trees, skip, self._cache)
-        return self._pointers.expand(together([named, lying]), self._cache, self._remotes)
+        # A listing that nobody has is lost, and the folder with it. In the past that is no reason to stop for ever: an
+        # earlier gc may have let it go. What is named now must be known.
+        must = firm.outs | lying.outs
+        named = together([firm, lasting, logged, lying])
+        return self._pointers.expand(named, self._cache, self._remotes, must)
 
     def paths(self, doomed: Iterable[str]) -> dict[str, str]:
         """What objects that nothing needs were once tracked as: by commits that were let go, and by their folders."""
@@ -298,10 +304,14 @@ def _plan(cache: DvcCache, needed: Objects, looker: Looker, now: float) -> GcRes
 
 
 def unlisted_warnings(needed: Objects) -> tuple[str, ...]:
-    """What was passed over on the user's word."""
-    return tuple(
-        f"{path}: nobody has the listing of that folder ({md5}), so its files are not known to be needed"
-        for md5, path in sorted(needed.unlisted.items(), key=lambda item: item[1])
+    """What can't be known, and was no reason to stop."""
+    paths = sorted({*needed.unlisted.values()})
+    if not paths:
+        return ()
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return (
+        f"nobody has the listing of {len(needed.unlisted)} folders of past commits, so their files are not known to be "
+        f"needed: {', '.join(paths[:5])}{more}",
     )
 
 

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 
 from modelver.adapters.dvc import DvcCache, DvcRemote, Listing
+from modelver.adapters.dvc.cache import parse_listing
+from modelver.adapters.dvc.retired import RetiredObjects
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core.manifest import dvc_dir_listing, load_files
 from modelver.core.pointers import is_pointer
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 from modelver.operations.named import Named, named_in, together
-from modelver.operations.objects import remote_listing
+from modelver.operations.objects import MAX_LISTING, remote_listing
 from modelver.operations.roots import Worktree
 
 MANIFEST = "files.jsonl"
@@ -29,7 +31,7 @@ class Objects:
     Attributes:
         hashes: all of them, the files of folders too.
         paths: hash → path, for people; not of all.
-        unlisted: folders whose listing nobody has: path by hash.
+        unlisted: folders whose listing nobody has, so that their files are not among the hashes: path by hash.
     """
 
     hashes: frozenset[str]
@@ -81,6 +83,7 @@ class Pointers:
         self._from: dict[str, tuple[str, str]] = {}
         """Tree or blob → a tree that holds it, and its name there."""
         self._named: dict[str, Named] = {}
+        self._broken: dict[str, InvalidInput] = {}
         self._below: dict[str, frozenset[str]] = {}
         self._links: set[str] = set()
         self._manifests: set[str] = set()
@@ -110,8 +113,8 @@ class Pointers:
             pending = again
         return self._below[tree]
 
-    def named_by(self, trees: Iterable[str], blobs: Mapping[str, str] | None = None) -> Named:
-        """What the pointers of these trees name, and those of these blobs (id → path).
+    def named_by(self, trees: Iterable[str], blobs: Mapping[str, str] | None = None, *, lenient: bool = False) -> Named:
+        """What the pointers of these trees name, and those of these blobs (id → path); ``lenient`` as `named_in`.
 
         Raises:
             Refused: a pointer file can't be read.
@@ -129,7 +132,13 @@ class Pointers:
                 data = contents[blob]
                 if blob in self._links and is_pointer(os.fsdecode(data)):
                     data = b""  # another pointer, which is looked at where it lies
-                self._named[blob] = self._parse(data, paths[blob], f"git show {blob}")
+                try:
+                    self._named[blob] = named_in(data, paths[blob])
+                except InvalidInput as error:
+                    self._named[blob] = named_in(data, paths[blob], lenient=True)
+                    self._broken[blob] = error
+        for blob in () if lenient or self._lenient else self._broken.keys() & paths.keys():
+            raise _unreadable(self._broken[blob], f"git show {blob}")
         return together(self._named[blob] for blob in paths)
 
     def lying_in(self, trees: Iterable[Worktree], skip: Iterable[Path], cache: DvcCache | None) -> Named:
@@ -150,8 +159,19 @@ class Pointers:
             staged.update(self._staged(tree))
         return together([*found, self.named_by((), staged)])
 
-    def expand(self, named: Named, cache: DvcCache | None, remotes: Remotes | None = None) -> Objects:
+    def expand(
+        self,
+        named: Named,
+        cache: DvcCache | None,
+        remotes: Remotes | None = None,
+        must: frozenset[str] = frozenset(),
+    ) -> Objects:
         """Add the files of folders: from the cache, from the manifests in Git, or else from a remote.
+
+        Args:
+            named: what is needed.
+            cache, remotes: where listings may be.
+            must: folders whose files must be known.
 
         Raises:
             Refused: nobody has a listing, so that it can't be known which files the folder needs.
@@ -165,8 +185,12 @@ class Pointers:
         lacking = [name for name in lacking if name not in self._listings]
         for remote in remotes.all if lacking and remotes else ():
             self._list_there([name for name in lacking if name not in self._listings], remote)
+        lacking = [name for name in lacking if name not in self._listings]
+        for remote in remotes.all if lacking and remotes else ():
+            self._list_aside({*lacking}, remote)
         unlisted = {name: paths.get(name, name) for name in lacking if name not in self._listings}
-        needed = {name: path for name, path in unlisted.items() if name in named.outs and not self.in_git(name, path)}
+        unlisted = {n: path for n, path in unlisted.items() if n in named.outs and not self.in_git(n, path)}
+        needed = {name: path for name, path in unlisted.items() if name in must}
         if needed and not self._lenient:
             name, path = sorted(needed.items(), key=lambda item: item[1])[0]
             more = f", nor that of {len(needed) - 1} more folders" if len(needed) > 1 else ""
@@ -180,7 +204,7 @@ class Pointers:
             for path, md5 in self._listings.get(name, ()):
                 hashes.add(md5)
                 paths.setdefault(md5, f"{paths.get(name, name)}/{path}")
-        return Objects(frozenset(hashes), paths, needed)
+        return Objects(frozenset(hashes), paths, unlisted)
 
     def in_git(self, md5: str, path: str) -> bool:
         """Whether Git itself has an out's path, in a tree that names it: an out with ``cache: false``."""
@@ -217,6 +241,16 @@ class Pointers:
             for name, listing in zip(names, pool.map(look_up, names), strict=True):
                 if listing is not None:
                     self._listings[name] = listing
+
+    def _list_aside(self, names: set[str], remote: DvcRemote) -> None:
+        """Listings among what gc has set aside: what is needed again is put back, once it is known what that is."""
+        aside = RetiredObjects(remote)
+        for retired in aside.all():
+            if retired.md5 not in names or retired.md5 in self._listings:
+                continue
+            data = aside.read(retired, MAX_LISTING)
+            if hashlib.md5(data, usedforsecurity=False).hexdigest() + ".dir" == retired.md5:
+                self._listings[retired.md5] = parse_listing(data, f"DVC remote {remote.name}, {retired.path}")
 
     def _read_manifests(self) -> None:
         """Listings as modelver's manifests spell them out; their hash says whether they are that folder's."""
@@ -288,15 +322,6 @@ class Pointers:
             item = place = self._from[item][0]
         return None
 
-    def _parse(self, data: bytes, path: str, look: str) -> Named:
-        try:
-            return named_in(data, path, lenient=self._lenient)
-        except InvalidInput as error:
-            raise Refused(
-                f"a pointer file that something needs can't be read: {error.message}",
-                hint=f"{look}   (or --skip-unreadable, which keeps what its text names)",
-            ) from None
-
     def _lying(self, root: Path, skip: set[str], cache: DvcCache | None) -> list[Named]:
         found: list[Named] = []
         linked: set[str] = set()
@@ -312,7 +337,10 @@ class Pointers:
                     linked.add(md5)
                 if is_pointer(name) and file.is_file():
                     data = _read(file)
-                    found.append(self._parse(data, file.relative_to(root).as_posix(), f"see {file}"))
+                    try:
+                        found.append(named_in(data, file.relative_to(root).as_posix(), lenient=self._lenient))
+                    except InvalidInput as error:
+                        raise _unreadable(error, f"mend {file}") from None
         return [*found, Named(frozenset(linked), frozenset(), {})]
 
     def _staged(self, tree: Worktree) -> dict[str, str]:
@@ -324,6 +352,13 @@ class Pointers:
             if path and is_pointer(name) and not meta.startswith(b"160000"):
                 found[meta.split(b" ")[1].decode()] = name
         return found
+
+
+def _unreadable(error: InvalidInput, hint: str) -> Refused:
+    return Refused(
+        f"a pointer file that something needs can't be read: {error.message}",
+        hint=f"{hint}   (or --skip-unreadable, which keeps what its text names)",
+    )
 
 
 def _read(file: Path) -> bytes:

@@ -47,13 +47,15 @@ class Roots:
 
     Attributes:
         solid: object ids that refs and HEADs name; that one of them is missing means a broken repository.
-        loose: ids that reflogs and half-done operations name; Git may have thrown them away already.
+        held: ids that stashes, detached HEADs and operations under way name.
+        logged: ids that only reflogs name, and what has ended and left them behind; Git may have thrown them away.
         tags: those of ``solid`` that only tags name.
         lapsed: ids that only reflog entries older than the grace period name; nothing is kept for them.
     """
 
     solid: frozenset[str]
-    loose: frozenset[str]
+    held: frozenset[str]
+    logged: frozenset[str]
     tags: frozenset[str]
     lapsed: frozenset[str]
 
@@ -66,6 +68,8 @@ class History:
         commits: id → parents and time; the state is still None.
         trees: commit → its tree.
         tips: commits that are named by a root.
+        firm: those of them that more than a reflog names.
+        logged: commits that can be reached from reflogs alone.
         lines: those of them whose past counts as a branch: all but tags.
         bare_trees: trees that a tag names without a commit.
     """
@@ -73,6 +77,8 @@ class History:
     commits: dict[str, Commit]
     trees: dict[str, str]
     tips: frozenset[str]
+    firm: frozenset[str]
+    logged: frozenset[str]
     lines: frozenset[str]
     bare_trees: frozenset[str]
 
@@ -196,20 +202,26 @@ def gather(git: GitRepository, trees: Iterable[Worktree], cutoff: float, others:
         for line in listed.decode("ascii", "replace").splitlines():
             name, _, ref = line.partition(" ")
             (tags if _TAG.match(ref) else branches).add(name)
-    loose: set[str] = set()
+    held: set[str] = set()
+    logged: set[str] = set()
     lapsed: set[str] = set()
     for git_dir in sorted(git_dirs):
-        young, old = _half_done(git_dir, cutoff)
-        loose |= young
-        lapsed |= old
+        under_way, left = _half_done(git_dir)
+        held |= under_way
+        for file in left:
+            (logged if file.stat().st_mtime >= cutoff else lapsed).update(_ids(file))
         for log in _files(git_dir / "logs"):
-            young, old = _reflog(log, cutoff, everything=_is_stash(log.relative_to(git_dir / "logs").as_posix()))
-            loose |= young
-            lapsed |= old
+            if _is_stash(log.relative_to(git_dir / "logs").as_posix()):
+                held |= _reflog(log, 0)[0]
+            else:
+                young, old = _reflog(log, cutoff)
+                logged |= young
+                lapsed |= old
     solid = tags | branches
-    return Roots(
-        frozenset(solid), frozenset(loose - solid), frozenset(tags - branches), frozenset(lapsed - loose - solid)
-    )
+    held -= solid
+    logged -= solid | held
+    lapsed -= solid | held | logged
+    return Roots(*map(frozenset, (solid, held, logged, tags - branches, lapsed)))
 
 
 def history(git: GitRepository, roots: Roots) -> History:
@@ -218,27 +230,35 @@ def history(git: GitRepository, roots: Roots) -> History:
     Raises:
         ExternalFailure: an object that a ref needs is missing.
     """
-    kinds = _peeled(git, sorted(roots.solid | roots.loose))
+    kinds = _peeled(git, sorted(roots.solid | roots.held | roots.logged))
     broken = [name for name in roots.solid if name not in kinds]
     if broken:
         raise ExternalFailure(f"Git object {broken[0]} is named by a ref, and missing", hint="git fsck")
     commits: dict[str, Commit] = {}
     trees: dict[str, str] = {}
-    solid = {kinds[name][0] for name in roots.solid if kinds[name][1] == "commit"}
-    loose = {kinds[name][0] for name in roots.loose if kinds.get(name, ("", ""))[1] == "commit"}
+
+    def commits_of(names: Iterable[str]) -> set[str]:
+        return {kinds[name][0] for name in names if kinds.get(name, ("", ""))[1] == "commit"}
+
     bare = {name for name, kind in kinds.values() if kind == "tree"}
     modes: list[list[str]] = [[]]
     if git.text("for-each-ref", "--count=1", "refs/replace"):
         modes.append(["--no-replace-objects"])
     for mode in modes:
-        commits.update(_walk(git, solid, trees, bare, mode))
-        commits.update(_walk_loose(git, loose - commits.keys(), trees, bare, mode))
-    tagged = {kinds[name][0] for name in roots.tags if kinds[name][1] == "commit"}
-    others = {kinds[name][0] for name in (roots.solid | roots.loose) - roots.tags if name in kinds}
+        commits.update(_walk(git, commits_of(roots.solid), trees, bare, mode))
+        commits.update(_walk_loose(git, commits_of(roots.held) - commits.keys(), trees, bare, mode))
+    lasting = frozenset(commits)
+    for mode in modes:
+        commits.update(_walk_loose(git, commits_of(roots.logged) - commits.keys(), trees, bare, mode))
+    others = commits_of((roots.solid | roots.held) - roots.tags)
     # a stash is a merge of what HEAD, the index and the untracked files were: all of them are what it holds
     stashed = {parent for name in others & commits.keys() for parent in _stash_parents(commits[name])}
-    tips = frozenset((tagged | others | stashed) & commits.keys())
-    return History(commits, trees, tips, frozenset(others & commits.keys()), frozenset(bare))
+    firm = frozenset((commits_of(roots.tags) | others | stashed) & commits.keys())
+    logged = frozenset(commits_of(roots.logged) & commits.keys())
+    return History(
+        commits, trees, firm | logged, firm, frozenset(commits) - lasting, frozenset(others & commits.keys()) | logged,
+        frozenset(bare),
+    )  # fmt: skip
 
 
 def _stash_parents(commit: Commit) -> tuple[str, ...]:
@@ -305,37 +325,38 @@ def _linked_dirs(common: Path) -> list[Path]:
     return [entry for entry in place.iterdir() if (entry / "HEAD").is_file()] if place.is_dir() else []
 
 
-def _half_done(git_dir: Path, cutoff: float) -> tuple[set[str], set[str]]:
-    """Ids in HEAD, MERGE_HEAD, … and in the state of a rebase, cherry-pick or bisect; those that count, and others.
+def _half_done(git_dir: Path) -> tuple[set[str], list[Path]]:
+    """Ids in HEAD, MERGE_HEAD, … and in the state of a rebase, cherry-pick or bisect; and files that were left behind.
 
-    What was left behind by something that has ended (ORIG_HEAD, FETCH_HEAD, …) counts while it is young, as reflogs do.
+    Those (ORIG_HEAD, FETCH_HEAD, …) speak of what has ended, and count for as long as a reflog does.
     """
-    young: set[str] = set()
-    old: set[str] = set()
     files = [entry for entry in git_dir.iterdir() if entry.is_file() and re.fullmatch(r"[A-Z_]+", entry.name)]
+    names = _LEFT_BEHIND
+    if not any((git_dir / name).exists() for name in _UNDER_WAY):
+        names |= _LEFT_BY_MERGES
+    left = [file for file in files if file.name in names]
+    files = [file for file in files if file.name not in names]
     for folder in ("rebase-merge", "rebase-apply", "sequencer"):
         files += _files(git_dir / folder)
-    left = _LEFT_BEHIND
-    if not any((git_dir / name).exists() for name in _UNDER_WAY):
-        left |= _LEFT_BY_MERGES
-    for file in files:
-        with file.open("rb") as reading:
-            data = reading.read(_MAX_STATE_FILE + 1)
-        if len(data) > _MAX_STATE_FILE:
-            raise Refused(f"{file} is larger than such a file can be")
-        ended = file.name in left and file.stat().st_mtime < cutoff
-        (old if ended else young).update(name.decode() for name in _ID.findall(data))
-    return young, old
+    return set().union(*map(_ids, files)), left
 
 
-def _reflog(log: Path, cutoff: float, *, everything: bool) -> tuple[set[str], set[str]]:
+def _ids(file: Path) -> set[str]:
+    with file.open("rb") as reading:
+        data = reading.read(_MAX_STATE_FILE + 1)
+    if len(data) > _MAX_STATE_FILE:
+        raise Refused(f"{file} is larger than such a file can be")
+    return {name.decode() for name in _ID.findall(data)}
+
+
+def _reflog(log: Path, cutoff: float) -> tuple[set[str], set[str]]:
     """Ids that a reflog's entries name: those to keep for, and those too old."""
     young: set[str] = set()
     old: set[str] = set()
     lines = log.read_bytes().splitlines()
     # The time in an entry is whatever GIT_COMMITTER_DATE said. What follows a young entry was written later, and the
     # last one when the file was.
-    since = everything
+    since = False
     fresh = log.stat().st_mtime >= cutoff
     for number, line in enumerate(lines, start=1):
         match = _ENTRY.match(line)

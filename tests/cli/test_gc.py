@@ -342,9 +342,9 @@ def test_a_young_reflog_entry_keeps_an_old_object(box):
     git = Project.open(box.root).git
     dropped = box.git("rev-parse", "HEAD@{2}")
     young = roots.gather(git, roots.worktrees(git), time.time() - 60)
-    assert dropped in young.loose
+    assert dropped in young.logged
     old = roots.gather(git, roots.worktrees(git), time.time() + 60)
-    assert dropped not in old.loose | old.solid
+    assert dropped not in old.logged | old.held | old.solid
     assert dropped in old.lapsed
 
 
@@ -498,6 +498,22 @@ def test_a_folder_whose_listing_nobody_has_refuses(box):
     done = box.refused("gc", "--grace", "0", "--yes")
     assert folder in done.err
     assert KEPT in [place.read_bytes() for place in box.cache.glob("??/*")]
+
+
+def test_a_listing_that_is_lost_in_the_past_is_told(box):
+    """A stricter gc has let it go: the next one need not stop there, in history as in the reflog."""
+    box.put("d", {"a": b"1"})
+    box.put("d", {"a": b"2"})
+    box.put("d", {"a": KEPT})
+    box.git("commit", "-q", "--amend", "-m", "again")
+    box.collect(keep_untagged=0)
+    left = box.held()
+    assert len(left) == 2
+    done = box.mv("gc", "--yes")
+    assert "nobody has the listing of 2 folders" in done.err
+    assert box.held() == left
+    box.git("branch", "past", "HEAD~1")
+    assert "nobody has the listing" not in box.mv("gc", "--yes", status=2).out
 
 
 def test_a_listing_is_taken_from_the_remote(box):

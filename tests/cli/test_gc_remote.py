@@ -189,6 +189,20 @@ def test_a_clone_without_weights_takes_listings_from_the_remote(box):
     assert len(needed) == 3
 
 
+def test_a_folder_that_was_set_aside_is_put_back_from_anywhere(box):
+    """By a clone that has nothing of it: the listing itself lies aside."""
+    commit = abandoned(box, {"a": KEPT, "b": b"x"})
+    names = box.held(box.store)
+    box.collect_remote(grace=3600)
+    assert box.aside() == names
+    box.git("push", "-q", "../git", f"{commit}:refs/tags/v1")
+    other = Tracked(box.root.parent / "other", box.env)
+    box.run("git", "clone", "-q", str(box.root.parent / "git"), str(other.root))
+    age(box, 10**6)
+    assert len(other.collect_remote(grace=3600).put_back) == 3
+    assert (box.held(box.store), box.aside()) == (names, set())
+
+
 def test_a_folder_that_cannot_be_listed_refuses(box):
     folder = box.put("d", {"a": KEPT})
     abandoned(box)

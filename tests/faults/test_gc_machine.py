@@ -245,7 +245,14 @@ class Machine(RuleBasedStateMachine):
         here = self._named(box, self._past(box, "--all", "HEAD", *stashes, *heads))
         there = self._named(box, self._past(box, "--all", git_dir=self.git_dir), git_dir=self.git_dir)
         names = here | there | box.lying(*(Path(root) for root in roots))
-        return box.whole(names) | box.whole(names, box.store) | self.other.whole(names)
+        return self._whole(names)
+
+    def _whole(self, names: set[str]) -> set[str]:
+        """With the files of folders, where a listing can be had: from the cache, the remote, or what is set aside."""
+        found = self.box.whole(names) | self.box.whole(names, self.box.store)
+        for top in (self.box.store.parent / "modelver" / "retired").glob("*"):
+            found |= self.box.whole(names, top)
+        return found
 
     def _with_young_reflogs(self, needed: set[str]) -> set[str]:
         """With a grace period of an hour all that this clone ever had checked out is young."""
@@ -254,7 +261,7 @@ class Machine(RuleBasedStateMachine):
         commits = [commit for commit in logged if box.git("cat-file", "-t", commit, status=None) == "commit"]
         left = box.git("rev-parse", "-q", "--verify", "ORIG_HEAD", status=None).split()
         names = self._named(box, self._past(box, *commits, *left)) if commits else set()
-        return needed | box.whole(names) | box.whole(names, box.store) | self.other.whole(names)
+        return needed | self._whole(names)
 
     def _past(self, box: Tracked, *revisions: str, git_dir: Path | None = None, walk: bool = True) -> list[str]:
         where = ["--git-dir", str(git_dir)] if git_dir else []
