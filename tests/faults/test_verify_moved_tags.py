@@ -6,6 +6,8 @@ import shutil
 import pytest
 from sandbox import Sandbox, environment
 
+from modelver.adapters.git import GitRepository
+from modelver.operations import known_tags
 from modelver.operations.project import Project
 from modelver.operations.verify import VerifyRequest, verify
 
@@ -224,6 +226,42 @@ def test_the_loser_of_a_race_takes_what_was_published(published, tmp_path):
     storage(box, tmp_path)
     assert problems(box, remote=True, status=0) == {}
     assert problems(box, status=0) == {}
+
+
+def test_push_notes_what_others_have(published, tmp_path):
+    storage(published, tmp_path)
+    other = clone(published, tmp_path, "other")
+    storage(other, tmp_path)
+    for box, seed in ((published, 2), (other, 3)):
+        box.change("m", seed)
+        box.commit(f"seed {seed}")
+    published.mv("tag", "m")
+    other.git("config", "remote.origin.tagOpt", "--no-tags")
+    published.mv("push", "m@v1.0.1")
+    before = ident(published, "m@v1.0.1")
+    # it asks the remote before it tags, so the tag is made as if in the moment between
+    other.run("sh", "-c", "mv ../origin.git ../away")
+    other.mv("tag", "m")
+    lost = ident(other, "m@v1.0.1")
+    other.run("sh", "-c", "mv ../away ../origin.git")
+    assert other.mv("push", "m@v1.0.1", status=None).status in (2, 3)
+    assert {p["message"].count(lost) for p in problems(other, remote=True).values()} == {1}
+    # whoever owns the remote moves the tag that was pushed
+    published.git("push", "-q", "--no-verify", "origin", ":refs/tags/m@v1.0.1")
+    found = problems(published, remote=True)["m@v1.0.1"]
+    assert (found["kind"], before in found["message"]) == ("deleted", True)
+
+
+def test_a_tag_that_was_taken_back_is_no_alarm(tagged_repo):
+    """As `tag --push` does where somebody else was faster."""
+    git = GitRepository.find(tagged_repo.root)
+    tagged_repo.mv("promote", "v1.0.0", "prod")
+    known_tags.dropped(git, DECISION, ident(tagged_repo, DECISION))
+    tagged_repo.git("tag", "-d", DECISION)
+    assert problems(tagged_repo, status=0) == {}
+    known_tags.dropped(git, VERSION, "0" * 40)  # another object of that name
+    tagged_repo.git("tag", "-d", VERSION)
+    assert {*problems(tagged_repo)} == {VERSION}
 
 
 def test_a_torn_or_foreign_memory_is_passed_over(published):
