@@ -17,7 +17,7 @@ from sandbox import Sandbox, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
-SAMPLE = 6
+SAMPLE = 5
 COMMAND = ("push", "--jobs", "1")  # in one thread, so that strace counts the uploads too
 
 

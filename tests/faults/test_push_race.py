@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from published import Hub, with_folder, with_hub
+from published import Hub, InProcess, with_folder, with_hub
 from sandbox import Sandbox
 
 TAGGERS, CLONES = 8, 3
@@ -25,7 +25,7 @@ def clones(model_repo: Sandbox, tmp_path: Path) -> tuple[Hub, list[Sandbox]]:
     for number in range(CLONES):
         place = tmp_path / f"clone-{number}"
         place.mkdir()
-        clone = hub.clone(place / "repo")
+        clone = InProcess(hub.clone(place / "repo").root, model_repo.env)
         clone.mv("init")
         # one cache for all, as several clones of a machine often have: a loser's clone has the winner's weights at once
         clone.write(".dvc/config.local", f"[cache]\n    dir = {model_repo.root}/.dvc/cache\n")

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from published import BucketStorage, Hub, Storage, cached, harm, needed, spoil_cache, with_folder, with_hub
+from published import BucketStorage, Hub, InProcess, Storage, cached, harm, needed, spoil_cache, with_folder, with_hub
 from sandbox import Sandbox, environment
 
 HARMS = ("delete", "truncate", "flip", "extend", "empty")
@@ -34,7 +34,8 @@ class Place:
 @pytest.fixture(params=["folder", pytest.param("swift", marks=pytest.mark.s3)])
 def place(request: pytest.FixtureRequest, model_template: Path, tmp_path: Path) -> Place:
     shutil.copytree(model_template, tmp_path / "repo", symlinks=True)
-    box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    box = InProcess(tmp_path / "repo", environment(tmp_path / "home"))
+    box.git("status")
     hub = with_hub(box)
     storage: Storage
     if request.param == "folder":
