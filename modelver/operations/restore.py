@@ -16,6 +16,7 @@ from modelver.core.printable import printable
 from modelver.core.restore import FOREIGN, Files, Move, below, check_place, moves, plan
 from modelver.disk import Digest, HashCache, exclusive
 from modelver.errors import CheckFailed, InvalidInput, ModelverError, NotFound, Refused
+from modelver.operations.refill import refill
 from modelver.operations.swap import Swap
 
 POINTERS = (":(top,glob)**/*.dvc", ":(top,glob)**/dvc.lock")
@@ -34,10 +35,12 @@ class Missing:
     Attributes:
         path: of the out.
         absent: nothing is at ``path`` either, so that nothing there contradicts the commit.
+        mend: the command that fills the cache from the working tree; empty where that does not hold the out.
     """
 
     path: str
     absent: bool
+    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,9 @@ class Result:
             paths = [m.path for m in self.missing]
             text = f"not in DVC's cache, so not restored: {_listed(paths)}"
             level = "warning" if all(m.absent for m in self.missing) else "error"
-            said.append((level, text, "dvc pull " + " ".join(map(shlex.quote, paths))))
+            pull = [shlex.quote(m.path) for m in self.missing if not m.mend]
+            mends = [m.mend for m in self.missing if m.mend] + (["dvc pull " + " ".join(pull)] if pull else [])
+            said.append((level, text, " && ".join(mends)))
         if self.kept:
             paths = [shlex.quote(path) for path in self.kept]
             said.append(("warning", f"changed by you, so left alone: {_listed(self.kept)}", _force_hint(paths)))
@@ -210,8 +215,14 @@ class _Restorer:
         try:
             new = _files(cache, move.new)
         except NotFound:
-            self._miss(move.path)
+            self._miss(move.path, self._refill(move.new))
             return
+        except CheckFailed as error:
+            mend = self._refill(move.new)
+            if not mend or move.new is None:
+                raise
+            listing = shlex.quote(str(cache.path(move.new.md5)))
+            raise CheckFailed(error.message, hint=f"rm -f {listing} && {mend}") from None
         old = self._known_before(cache, move, new)
         old, new = ({p: m for p, m in f.items() if _in_scope(p, scopes, tracked)} for f in (old, new))
         self._apply(cache, move.path, top, old, new)
@@ -298,8 +309,11 @@ class _Restorer:
             return FOREIGN
         return self._hashes.digest(file).md5
 
-    def _miss(self, path: str) -> None:
-        self._tally.missing.append(Missing(path, absent=not os.path.lexists(self._root / path)))
+    def _refill(self, out: Out | None) -> str:
+        return (out and refill(self._root, out, self._hashes)) or ""
+
+    def _miss(self, path: str, mend: str = "") -> None:
+        self._tally.missing.append(Missing(path, absent=not os.path.lexists(self._root / path), mend=mend))
 
     def _dvc_root(self, pointer: str) -> Path:
         """The DVC repository that a pointer belongs to: there may be several (``dvc init --subdir``)."""

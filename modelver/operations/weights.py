@@ -12,6 +12,7 @@ from modelver.disk import HashCache
 from modelver.errors import CheckFailed, NotFound, Refused
 from modelver.operations.facts import ModelFacts, mend_weights
 from modelver.operations.project import Project
+from modelver.operations.refill import refill
 
 Say = Callable[[str], None]
 
@@ -33,7 +34,7 @@ def check_weights(project: Project, facts: ModelFacts, say: Say = lambda _: None
     unknown = sum(f.bytes for f in facts.files if cache.has(f.md5) and hashes.get(cache.path(f.md5)) is None)
     if unknown > 256 << 20:
         say(f"hashing {unknown >> 20} MiB of weights that were not seen before")
-    _check_cache(facts, cache, hashes)
+    _check_cache(project, facts, cache, hashes)
     _check_worktree(project, facts, hashes)
 
 
@@ -51,12 +52,13 @@ def manifest_of_worktree(project: Project, weights: Out) -> list[FileEntry]:
     for path, md5 in listing:
         if not cache.has(md5):
             raise NotFound(
-                f"{weights.path}: {path} is not in DVC's cache", hint=f"dvc pull {shlex.quote(weights.path)}"
+                f"{weights.path}: {path} is not in DVC's cache",
+                hint=refill(project.root, weights, hashes) or f"dvc pull {shlex.quote(weights.path)}",
             )
         stored = cache.path(md5)
         digest = hashes.digest(stored)
         if digest.md5 != md5:
-            raise _damaged(stored, weights.path)
+            raise _damaged(stored, weights.path, refill(project.root, weights, hashes))
         entries.append(FileEntry(path, stored.stat().st_size, md5, digest.sha256))
     return entries
 
@@ -68,25 +70,31 @@ def listing(folder: Path) -> Iterator[str]:
             yield (Path(place) / name).relative_to(folder).as_posix()
 
 
-def _check_cache(facts: ModelFacts, cache: DvcCache, hashes: HashCache) -> None:
+def _check_cache(project: Project, facts: ModelFacts, cache: DvcCache, hashes: HashCache) -> None:
     assert facts.files is not None
-    assert facts.weights is not None
-    if facts.weights.is_dir and not cache.has(facts.weights.md5):
-        raise Refused(f"the weights of {facts.name} are not in DVC's cache", hint=f"dvc pull {shlex.quote(facts.path)}")
-    if facts.weights.is_dir:
-        listing = cache.path(facts.weights.md5)
-        if hashes.digest(listing).md5 + ".dir" != facts.weights.md5:
-            raise _damaged(listing, facts.path)
+    weights = facts.weights
+    assert weights is not None
+
+    def missing(what: str) -> Refused:
+        pull = f"dvc pull {shlex.quote(facts.path)}{_else(facts)}"
+        return Refused(what, hint=refill(project.root, weights, hashes) or pull)
+
+    def damaged(stored: Path, what: str) -> CheckFailed:
+        return _damaged(stored, what, refill(project.root, weights, hashes), _else(facts))
+
+    if weights.is_dir and not cache.has(weights.md5):
+        raise missing(f"the weights of {facts.name} are not in DVC's cache")
+    if weights.is_dir:
+        listing = cache.path(weights.md5)
+        if hashes.digest(listing).md5 + ".dir" != weights.md5:
+            raise damaged(listing, facts.path)
     for entry in facts.files:
         if not cache.has(entry.md5):
-            raise Refused(
-                f"the weights of {facts.name} are not whole in DVC's cache: {entry.path} is missing",
-                hint=f"dvc pull {shlex.quote(facts.path)}",
-            )
+            raise missing(f"the weights of {facts.name} are not whole in DVC's cache: {entry.path} is missing")
         stored = cache.path(entry.md5)
         digest = hashes.digest(stored)
         if (digest.md5, digest.sha256) != (entry.md5, entry.sha256):
-            raise _damaged(stored, f"{facts.path}/{entry.path}")
+            raise damaged(stored, f"{facts.path}/{entry.path}")
 
 
 def _check_worktree(project: Project, facts: ModelFacts, hashes: HashCache) -> None:
@@ -121,7 +129,14 @@ def _take_or_drop(facts: ModelFacts) -> str:
     return f"{take}   (takes the change; {drop} drops it)"
 
 
-def _damaged(stored: Path, what: str) -> CheckFailed:
+def _else(facts: ModelFacts) -> str:
+    """What helps where no remote has the object either."""
+    again = f"dvc repro --force export@{facts.name}" if facts.kind == "pipeline" else mend_weights(facts)
+    return f"   (from a remote that has it; else: {again})"
+
+
+def _damaged(stored: Path, what: str, again: str | None, otherwise: str = "") -> CheckFailed:
     return CheckFailed(
-        f"{what}: the object in DVC's cache is damaged: {stored}", hint=f"rm -f {shlex.quote(str(stored))} && dvc pull"
+        f"{what}: the object in DVC's cache is damaged: {stored}",
+        hint=f"rm -f {shlex.quote(str(stored))} && {again or 'dvc pull' + otherwise}",
     )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -243,7 +244,9 @@ class DvcCache:
 
 def corrupt(path: Path, md5: str) -> CheckFailed:
     """The error for an object whose bytes are not those that its name says."""
-    return CheckFailed(f"{path} is damaged: its bytes do not have the hash {md5}", hint=f"rm -f {path}, then: dvc pull")
+    return CheckFailed(
+        f"{path} is damaged: its bytes do not have the hash {md5}", hint=f"rm -f {shlex.quote(str(path))} && dvc pull"
+    )
 
 
 def _moved(file: Path, place: Path) -> bool:
