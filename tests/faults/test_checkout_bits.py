@@ -18,18 +18,21 @@ SAMPLE = 40
 
 
 class Clone:
-    """A clone with the weights of m@v1.0.1 and the commit of m@v1.0.0, as Git leaves it when it calls the hook."""
+    """A clone with a model's v1.0.1 checked out, which has v1.0.0 too."""
 
-    def __init__(self, world: World, root: Path) -> None:
+    def __init__(self, world: World, root: Path, model: str) -> None:
+        self.model = model
         shutil.copytree(world.base / "repo", root, symlinks=True)
         self.world = world
         self.box = Sandbox(root, world.box.env)
         self.box.git("status")
-        self.box.git("checkout", "-q", "m@v1.0.1")
-        self.old, self.new = (self.box.git("rev-parse", f"m@{version}^{{commit}}") for version in ("v1.0.1", "v1.0.0"))
+        self.box.git("checkout", "-q", f"{model}@v1.0.1")
+        self.old, self.new = (
+            self.box.git("rev-parse", f"{model}@{version}^{{commit}}") for version in ("v1.0.1", "v1.0.0")
+        )
         # the objects that v1.0.0 has and v1.0.1 has not: its listing and its files
-        before, after = ({e["md5"] for e in world.files("m", version)} for version in ("v1.0.1", "v1.0.0"))
-        pointer = self.box.git("show", "m@v1.0.0:models/m/weights.dvc")
+        before, after = ({e["md5"] for e in world.files(model, version)} for version in ("v1.0.1", "v1.0.0"))
+        pointer = self.box.git("show", f"{model}@v1.0.0:models/{model}/weights.dvc")
         listing = next(line.split()[-1] for line in pointer.splitlines() if ".dir" in line)
         self.objects = [self.object(md5) for md5 in (listing, *sorted(after - before))]
         assert len(self.objects) == 3
@@ -38,7 +41,7 @@ class Clone:
         return self.box.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
 
     def weights(self) -> dict[str, tuple[int, int, bytes]]:
-        folder = self.box.root / "models" / "m" / "weights"
+        folder = self.box.root / "models" / self.model / "weights"
         return {
             p.relative_to(folder).as_posix(): (p.stat().st_ino, p.stat().st_mtime_ns, p.read_bytes())
             for p in folder.rglob("*")
@@ -46,7 +49,7 @@ class Clone:
         }
 
     def holds(self, version: str) -> bool:
-        return {path: data for path, (_, _, data) in self.weights().items()} == self.world.expected("m", version)
+        return {path: data for path, (_, _, data) in self.weights().items()} == self.world.expected(self.model, version)
 
     @contextmanager
     def harmed(self, place: Path, data: bytes | None) -> Iterator[None]:
@@ -63,11 +66,11 @@ class Clone:
 
 
 @pytest.fixture
-def clone(tmp_path, tmp_path_factory, monkeypatch) -> Clone:
+def clone(tmp_path, tmp_path_factory, monkeypatch, request) -> Clone:
     world = make_world(tmp_path, tmp_path_factory)
     for name in ("HOME", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"):
         monkeypatch.setenv(name, world.box.env[name])
-    return Clone(world, tmp_path / "clone")
+    return Clone(world, tmp_path / "clone", getattr(request, "param", "m"))
 
 
 def _flipped(data: bytes, bit: int) -> bytes:
@@ -76,7 +79,7 @@ def _flipped(data: bytes, bit: int) -> bytes:
 
 def _sweep(clone: Clone, count: int | None) -> None:
     """What the hook does, in this process."""
-    clone.box.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", "m@v1.0.0")
+    clone.box.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", f"{clone.model}@v1.0.0")
     git = GitRepository.find(clone.box.root)
     before = clone.weights()
     assert clone.holds("v1.0.1")
@@ -97,6 +100,12 @@ def _sweep(clone: Clone, count: int | None) -> None:
 
 def test_sampled_bits(clone):
     _sweep(clone, SAMPLE)
+
+
+@pytest.mark.parametrize("clone", ["net"], indirect=True)
+def test_sampled_bits_of_a_larger_model(clone):
+    """A listing, a graph, and a tensor of 1 MiB."""
+    _sweep(clone, 15)
 
 
 @pytest.mark.slow
