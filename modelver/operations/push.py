@@ -1,5 +1,6 @@
 """`modelver push`: the weights to the DVC remote, read back there and hashed, and only then the tags to Git's."""
 
+import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -193,9 +194,11 @@ def push_new(
         lost = _take_back(project, made, options.get("remote"), say)
         if lost:
             remote = _target(project, options.get("remote")).remote
+            branch = (project.git.head().branch or "").removeprefix(_HEADS)
+            pull = f"git pull --no-rebase --tags {shlex.quote(remote)} {shlex.quote(branch)}" if branch else "git fetch"
             raise Refused(
                 f"somebody else has published {', '.join(lost)} on {remote}; the tag that was made here is removed",
-                hint=f"git pull --tags {remote}, then: modelver tag {made[0].model}",
+                hint=f"{pull} && modelver tag {made[0].model} --push   (once their change and yours are merged)",
             ) from None
         again = f"modelver push {' '.join(tags)}"
         said = f"{error.message}; {', '.join(tags)} is made here and not pushed"
