@@ -39,7 +39,8 @@ test-s3: venv swift ## run the tests that need an S3 server
 test-all: venv ## run the tests with every long sweep whole
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-fuzz: venv ## fuzz all readers: make fuzz MINUTES=60
+fuzz: venv ## fuzz all readers: make fuzz MINUTES=60; guided by coverage where atheris has a wheel
+	@$(BIN)/$(DEPS) --only-binary :all: atheris 2>/dev/null || echo "no atheris here: the same mutations, unguided"
 	@$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),60) $(ARGS)
 
 lint: venv ## style

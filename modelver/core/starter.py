@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from modelver.errors import Refused
+from modelver.errors import InvalidInput, Refused
 
 ATTRIBUTES = """\
 # What modelver and DVC write has the same bytes everywhere.
@@ -116,16 +116,18 @@ def ensure_stages(document: Any) -> None:
     """Put the stage groups into a parsed ``dvc.yaml`` where they are missing.
 
     Raises:
+        InvalidInput: `stages` is no mapping.
         Refused: a stage of that name exists and does something else.
     """
-    stages = document.setdefault("stages", {})
+    stages = _mapping(document, "stages", "dvc.yaml: stages")
     for name, stage in STAGES.items():
         if name not in stages:
             stages[name] = _copy(stage)
             continue
         theirs = stages[name]
-        body = theirs.get("do", theirs) if isinstance(theirs, dict) else {}
-        if f"modelver stage {name}" not in str(body.get("cmd", "")) and name not in OPTIONAL:
+        body = theirs.get("do", theirs) if isinstance(theirs, dict) else None
+        command = body.get("cmd", "") if isinstance(body, dict) else ""
+        if f"modelver stage {name}" not in str(command) and name not in OPTIONAL:
             raise Refused(
                 f"dvc.yaml has a stage {name!r} of its own, and modelver needs that name for its stage group",
                 hint=f"rename the stage in dvc.yaml (git grep -n '{name}:' dvc.yaml), then run this again",
@@ -133,13 +135,13 @@ def ensure_stages(document: Any) -> None:
 
 
 def ensure_artifact(document: Any, name: str, path: str, desc: str | None) -> None:
-    """Declare a model in a parsed ``dvc.yaml``; what people wrote into its entry stays."""
-    artifacts = document.get("artifacts")
-    if artifacts is None:
-        artifacts = document["artifacts"] = {}
-    entry = artifacts.get(name)
-    if entry is None:
-        entry = artifacts[name] = {}
+    """Declare a model in a parsed ``dvc.yaml``; what people wrote into its entry stays.
+
+    Raises:
+        InvalidInput: `artifacts`, or the entry, is no mapping.
+    """
+    artifacts = _mapping(document, "artifacts", "dvc.yaml: artifacts")
+    entry = _mapping(artifacts, name, f"dvc.yaml: artifacts.{name}")
     entry["path"] = path
     entry.setdefault("type", "model")
     if desc:
@@ -148,20 +150,28 @@ def ensure_artifact(document: Any, name: str, path: str, desc: str | None) -> No
 
 def ensure_settings(document: Any, name: str, settings: dict[str, Any]) -> None:
     """Put a model's settings into a parsed ``params.yaml``; keys that are there already keep their value,
-    but for those that ``settings`` gives a value."""
-    section = document.get("modelver")
-    if section is None:
-        section = document["modelver"] = {"scheme": "semver"}
-    models = section.get("models")
-    if not models:
-        models = section["models"] = {}
-    entry = models.get(name)
-    if entry is None:
-        entry = models[name] = {}
+    but for those that ``settings`` gives a value.
+
+    Raises:
+        InvalidInput: as `ensure_models`, or the model's entry is no mapping.
+    """
+    entry = _mapping(ensure_models(document), name, f"params.yaml: modelver.models.{name}")
     for key, value in settings.items():
         if key not in entry or value not in (None, {}):
             entry[key] = value
     complete_settings(document)
+
+
+def ensure_models(document: Any) -> Any:
+    """The section ``modelver.models`` of a parsed ``params.yaml``, made if it is missing.
+
+    Raises:
+        InvalidInput: it, or ``modelver``, is no mapping.
+    """
+    if document.get("modelver") is None:
+        document["modelver"] = {"scheme": "semver"}
+    section = _mapping(document, "modelver", "params.yaml: modelver")
+    return _mapping(section, "models", "params.yaml: modelver.models")
 
 
 def complete_settings(document: Any) -> None:
@@ -186,6 +196,14 @@ def merged_attributes(present: str) -> str:
     if present and not present.endswith("\n"):
         present += "\n"
     return present + "\n".join(missing) + "\n"
+
+
+def _mapping(holder: Any, key: str, where: str) -> Any:
+    if holder.get(key) is None:
+        holder[key] = {}
+    if not isinstance(holder[key], dict):
+        raise InvalidInput(f"{where}: expected a mapping, found {type(holder[key]).__name__}")
+    return holder[key]
 
 
 def _copy(value: Any) -> Any:

@@ -88,11 +88,7 @@ def _git(path: Path, done: list[str], dry_run: bool) -> GitRepository | None:
 
 
 def _ensure_models(document: dict[str, dict[str, object]]) -> None:
-    section = document.get("modelver")
-    if section is None:
-        section = document["modelver"] = {"scheme": "semver"}
-    if section.get("models") is None:
-        section["models"] = {}
+    starter.ensure_models(document)
     starter.complete_settings(document)
 
 

@@ -265,10 +265,16 @@ def manifest(data: bytes) -> None:
 
 def edit(data: bytes) -> None:
     from modelver.adapters import yaml
-    from modelver.core.starter import ensure_stages
+    from modelver.core import starter
     from modelver.operations.init import _ensure_models
 
-    for change in (ensure_stages, _ensure_models):
+    def declare(document: Any) -> None:
+        starter.ensure_artifact(document, MODEL, "weights", "text")
+
+    def settle(document: Any) -> None:
+        starter.ensure_settings(document, MODEL, {"source": "a", "data": None})
+
+    for change in (starter.ensure_stages, _ensure_models, declare, settle):
         with _refusals():
             yaml.edit_bytes(data, "dvc.yaml", change)
 
