@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from sandbox import Sandbox, environment
 from tracked import md5_of
 
 from modelver.core.backup import MANIFEST
+from modelver.errors import CheckFailed, InvalidInput, ModelverError
+from modelver.operations.backup import backup
+from modelver.operations.backup_restore import restore_backup
+from modelver.operations.project import Project
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +50,12 @@ def world(backup_template, tmp_path) -> Path:
 
 
 @pytest.fixture
-def box(world) -> Sandbox:
+def box(world, monkeypatch) -> Sandbox:
     made = Sandbox(world / "repo", environment(world / "home"))
+    for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_"))]:
+        monkeypatch.delenv(name)
+    for name, value in made.env.items():
+        monkeypatch.setenv(name, value)
     made.git("status")
     return made
 
@@ -173,8 +182,6 @@ def test_a_damaged_object_of_the_backup_is_copied_again(box, world):
 
 def test_full_reads_what_was_not_touched_since(box, world):
     """A bit that flipped on the disk shows in no time stamp."""
-    import os
-
     box.mv("backup", "../backup")
     victim = next((world / "backup/objects/files/md5").glob("??/*"))
     right, stat = victim.read_bytes(), victim.stat()
@@ -191,13 +198,14 @@ def test_a_damaged_backup_is_not_restored(box, world, harm):
     for victim in [next((world / "backup/objects/files/md5").glob("??/*[0-9a-f]")), _bundle(world)]:
         kept = victim.read_bytes()
         _harm(victim, harm)
-        done = box.mv("restore", "../backup", "--into", "../new", status=1)
-        assert victim.name[:20] in done.err
+        with pytest.raises(CheckFailed, match=victim.name[:20]):
+            restore_backup(world / "backup", world / "new")
         assert not (world / "new").exists()
         assert list(world.glob(".new*")) == []
         victim.unlink(missing_ok=True)
         victim.write_bytes(kept)
-    assert restored(box).refs() == box.refs()
+    restore_backup(world / "backup", world / "new")
+    assert Sandbox(world / "new", box.env).refs() == box.refs()
 
 
 def test_what_is_whole_of_a_damaged_backup_can_be_had(box, world):
@@ -219,8 +227,8 @@ def test_a_changed_manifest_is_found(box, world, key):
     document = json.loads(place.read_bytes())
     document[key] = document[key][:-1] if isinstance(document[key], list | str) else {}
     place.write_text(json.dumps(document))
-    done = box.mv("restore", "../backup", "--into", "../new", status=None)
-    assert done.status in (1, 2)
+    with pytest.raises(ModelverError):
+        restore_backup(world / "backup", world / "new")
     assert not (world / "new").exists()
 
 
@@ -241,15 +249,18 @@ def test_a_forged_manifest_names_nothing_outside(box, world, key, value):
     document.pop("sha256")
     document["sha256"] = _digest(document)
     place.write_text(json.dumps(document))
-    assert "error: " in box.mv("restore", "../backup", "--into", "../new", status=2).err
+    with pytest.raises(InvalidInput):
+        restore_backup(world / "backup", world / "new")
     assert not (world / "new").exists()
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b"{" * 100_000, b"\xff"])
 def test_a_manifest_that_is_none_is_refused(box, world, text):
     (world / "backup" / MANIFEST).write_bytes(text)
-    box.mv("restore", "../backup", "--into", "../new", status=2)
-    box.refused("backup", "../backup")
+    with pytest.raises(InvalidInput):
+        restore_backup(world / "backup", world / "new")
+    with pytest.raises(InvalidInput):
+        backup(Project.open(box.root), world / "backup")
 
 
 def test_a_remote_of_a_forged_manifest_runs_nothing(box, world):
