@@ -1,15 +1,13 @@
 """A tag that was published and is moved or deleted is found, and both ids are named."""
 
-import os
 import shutil
 
 import pytest
 from sandbox import Sandbox, environment
+from verifying import report
 
 from modelver.adapters.git import GitRepository
 from modelver.operations import known_tags
-from modelver.operations.project import Project
-from modelver.operations.verify import VerifyRequest, verify
 
 VERSION = "m@v1.0.0"
 DECISION = "m#prod#1"
@@ -53,16 +51,10 @@ def ident(box: Sandbox, tag: str) -> str:
 
 def problems(box: Sandbox, status: int = 1, **options) -> dict[str, dict]:
     """Problems about refs, by tag, as the library finds them."""
-    with pytest.MonkeyPatch.context() as patch:
-        for key in {*os.environ} - {*box.env}:
-            patch.delenv(key)
-        for key, value in box.env.items():
-            patch.setenv(key, value)
-        report = verify(Project.open(box.root), VerifyRequest(**options)).to_dict()
-    assert report["ok"] is (status == 0)
+    found_all = report(box, **options)
+    assert found_all["ok"] is (status == 0)
     found = {}
-    for verdict in [*report["versions"], *report["decisions"]]:
-        assert verdict["ok"] is (not verdict["problems"])
+    for verdict in [*found_all["versions"], *found_all["decisions"]]:
         found |= {p["what"]: p for p in verdict["problems"] if p["kind"] in ("moved", "deleted")}
     return found
 
