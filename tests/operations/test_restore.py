@@ -175,7 +175,7 @@ def test_a_damaged_object_changes_nothing_and_is_named(repo, content):
     done = repo.git("checkout", "-q", "v1", ok=False)
     assert done.returncode == 1
     assert f"error: {spoilt} is damaged" in done.stderr
-    assert f"hint: rm -f {spoilt}, then: dvc pull" in done.stderr
+    assert f"hint: rm -f {spoilt} && dvc pull" in done.stderr
     after = _tree(repo)
     assert {p: v for p, v in after.items() if p.startswith("m/w/")} == {
         p: v for p, v in before.items() if p.startswith("m/w/")
