@@ -24,8 +24,8 @@ def remember(git: GitRepository, tags: Iterable[Known]) -> None:
     """
     with contextlib.suppress(OSError, ModelverError):
         git.state_dir.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(git.state_dir / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
-                             0o644)  # fmt: skip
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(git.state_dir / FILE, flags, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             present = _read(descriptor)
@@ -82,7 +82,9 @@ def recall(git: GitRepository) -> dict[str, list[Known]]:
 def _read(descriptor: int) -> bytes:
     size = os.fstat(descriptor).st_size
     if size > MAX_BYTES:
-        raise InvalidInput(f"{FILE}: {size} bytes, more than the {MAX_BYTES} that are read")
+        raise InvalidInput(
+            f"{FILE}: {size} bytes, more than the {MAX_BYTES} that are read", hint=f"rm .git/modelver/{FILE}"
+        )
     data = b""
     while piece := os.pread(descriptor, 1 << 24, len(data)):
         data += piece

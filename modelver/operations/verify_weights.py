@@ -11,7 +11,7 @@ from modelver import __version__
 from modelver.adapters.dvc import DvcCache, DvcRemote
 from modelver.core.verify import Problem, judge_tensors
 from modelver.disk import Digest, HashCache, digest_file
-from modelver.errors import CheckFailed, InvalidInput, ModelverError, NotFound, Refused
+from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, ModelverError, NotFound, Refused
 from modelver.operations.facts import ModelFacts
 from modelver.operations.objects import Needed
 from modelver.operations.project import Project
@@ -61,7 +61,7 @@ class LocalObjects:
         """What is wrong with an object that is here, in words; empty where nothing is."""
         found = self._look(item.md5)
         if found is None:
-            return "it is no regular file"
+            return "it can't be read, or is no regular file"
         digest, size = found
         if digest.md5 != item.md5.removesuffix(".dir"):
             return f"its bytes have MD5 {digest.md5}"
@@ -90,7 +90,7 @@ class LocalObjects:
                     known = self._hashes.digest(path)
                     self._tick(size)
                 self._known[md5] = (known, size)
-            except (InvalidInput, NotFound, OSError):
+            except (ExternalFailure, InvalidInput, NotFound, OSError):  # a disk that fails here may not elsewhere
                 self._known[md5] = None
         return self._known[md5]
 

@@ -129,6 +129,16 @@ def test_what_is_not_here_is_not_called_right(stored, tmp_path):
     assert verdict(stored)["checked"] == {"local": 3}
 
 
+def test_an_object_that_is_none(tagged_repo):
+    path = next(path for path in objects(tagged_repo) if not path.name.endswith(".dir"))
+    path.unlink()
+    os.mkfifo(path)  # to open it would wait for a writer for ever
+    assert kinds(verdict(tagged_repo, ok=False)) == ["missing"]
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert kinds(verdict(tagged_repo, ok=False)) == ["missing"]
+
+
 def test_a_listing_that_git_spells_out_need_not_be_here(tagged_repo):
     listing = next(path for path in objects(tagged_repo) if path.name.endswith(".dir"))
     listing.unlink()
