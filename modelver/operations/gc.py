@@ -215,13 +215,14 @@ class Looker:
         commits = past.commits
         if not policy.keeps_history:
             commits = {
-                name: replace(commit, state=self._pointers.state(past.trees[name])) for name, commit in commits.items()
+                name: commit if name in past.logged else replace(commit, state=self._pointers.state(past.trees[name]))
+                for name, commit in commits.items()
             }
         kept = kept_commits(commits, past.tips, past.lines, policy, now)
         self._gone = {past.trees[name] for name in commits.keys() - kept}, found.lapsed
         firm = self._pointers.named_by({*(past.trees[name] for name in past.firm), *past.bare_trees})
         lasting = self._pointers.named_by({past.trees[name] for name in kept - past.logged})
-        logged = self._pointers.named_by({past.trees[name] for name in kept & past.logged}, lenient=True)
+        logged = self._as_far_as_there({past.trees[name] for name in kept & past.logged})
         skip = [tree.root / ".dvc" / "cache" for tree in trees]
         if self._cache is not None:
             skip.append(self._cache.folder)
@@ -231,6 +232,19 @@ class Looker:
         must = firm.outs | lying.outs
         named = together([firm, lasting, logged, lying])
         return self._pointers.expand(named, self._cache, self._remotes, must)
+
+    def _as_far_as_there(self, trees: set[str]) -> Named:
+        """What trees name that Git may have thrown away in part, as only reflogs lead to them."""
+        try:
+            return self._pointers.named_by(trees, lenient=True)
+        except ExternalFailure:
+            found = []
+            for tree in sorted(trees):
+                try:
+                    found.append(self._pointers.named_by([tree], lenient=True))
+                except ExternalFailure:
+                    continue
+            return together(found)
 
     def paths(self, doomed: Iterable[str]) -> dict[str, str]:
         """What objects that nothing needs were once tracked as: by commits that were let go, and by their folders."""

@@ -321,6 +321,20 @@ def test_everything_goes_that_nothing_needs_and_nothing_else(box):
     assert result.bytes == sum(item.bytes for item in result.items)
 
 
+def test_what_git_has_thrown_away_of_the_reflog_is_no_reason_to_stop(box):
+    box.put("d", KEPT)
+    box.put("sub/e", GONE)
+    tree = box.git("rev-parse", "HEAD:sub")
+    box.git("reset", "-q", "--hard", "HEAD~1")
+    box.git("update-ref", "-d", "ORIG_HEAD")
+    (box.root / ".git/objects" / tree[:2] / tree[2:]).unlink()
+    assert box.collect(grace=3600).items == ()
+    assert box.collect(grace=3600, keep_untagged=0).items == ()
+    box.git("tag", "broken", "HEAD@{1}")
+    with pytest.raises(ExternalFailure, match="missing"):
+        box.collect(grace=3600)
+
+
 def test_reflog_entries_count_while_they_are_young(box):
     box.put("d", KEPT)
     drop(box)
