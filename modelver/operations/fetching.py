@@ -59,6 +59,7 @@ class ObjectStore:
 
     Attributes:
         downloaded: bytes that came over the line.
+        damaged: objects of the repository's DVC cache that were passed over.
     """
 
     def __init__(self, folder: Path, local: DvcCache | None, remote: Callable[[], DvcRemote]) -> None:
@@ -69,6 +70,7 @@ class ObjectStore:
         self._lock = Lock()
         self._stop = Event()
         self.downloaded = 0
+        self.damaged: list[Path] = []
 
     def has(self, wanted: Wanted) -> bool:
         """Whether a cache holds an object of that name and size; its bytes may still be wrong."""
@@ -102,6 +104,8 @@ class ObjectStore:
                 pass
             if path == place:
                 remove_file(place)
+            else:
+                self.damaged.append(path)
         try:
             self._download(wanted, place, tick)
         except CheckFailed:

@@ -190,7 +190,7 @@ def result_of(plan: GetPlan, downloaded: int, *, dry_run: bool) -> GetResult:
     """What is told of a plan."""
     version, pinned = plan.pinned.version, plan.pinned
     checked = "sha256" if all(f.sha256 for f in plan.files) else "md5"
-    notes = list(plan.source.notes)
+    notes = [*plan.source.notes, *(f"{path} is damaged, and was passed over" for path in plan.store.damaged)]
     if not pinned.vouched:
         how = "" if checked == "sha256" else ", and Git names no SHA-256: files are checked by MD5 only"
         notes.append(f"{version.tag} was made without modelver: the tag says nothing of its content{how}")

@@ -147,7 +147,7 @@ def load(
         tag=version.tag,
         signature=signature,
         labels=(signature or {}).get("labels"),
-        notes=tuple(source.notes),
+        notes=(*source.notes, *(f"{path} is damaged, and was passed over" for path in store.damaged)),
     )
 
 

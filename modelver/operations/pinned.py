@@ -71,6 +71,7 @@ class Pinned:
         Raises:
             NotFound: there is no such variant, or nobody has the listing of the folder.
             InvalidInput: two files have one path.
+            CheckFailed: two files of one MD5 differ.
             Refused: a path that nothing may be written to.
         """
         found = tuple(self._variant(variant) if variant is not None else self._weights(listings))
@@ -193,9 +194,13 @@ def _wanted(files: Iterable[FileEntry]) -> Iterable[Wanted]:
 
 
 def _check_paths(files: Iterable[Wanted]) -> None:
-    """Refuse what would leave the folder, land in a ``.git``, or need two things at one place."""
+    """Refuse what would leave the folder, land in a ``.git``, need two things at one place, or one object to be two."""
     paths: set[str] = set()
+    contents: dict[str, Wanted] = {}
     for file in files:
+        other = contents.setdefault(file.md5, file)
+        if (other.bytes, other.sha256) != (file.bytes, file.sha256):
+            raise CheckFailed(f"{shown(file.path)} and {shown(other.path)} have one MD5 and are not alike", hint=_SPEAK)
         try:
             check_relative_path(file.path)
         except ValueError as error:

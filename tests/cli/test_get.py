@@ -199,6 +199,18 @@ def test_inside_a_repository_the_remote_stands_in_for_the_cache(world, clone):
     assert not (clone.root / ".dvc" / "cache").exists()
 
 
+def test_what_is_damaged_in_dvcs_cache_is_passed_over_and_named(world, clone):
+    entry = world.files("m", "v1.0.0")[0]
+    place = clone.root / ".dvc" / "cache" / "files" / "md5" / entry["md5"][:2] / entry["md5"][2:]
+    data = place.read_bytes()
+    place.chmod(0o644)
+    place.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    done = clone.mv("get", "m@v1.0.0", "-o", str(world.box.root / "out"))
+    assert f"warning: {place} is damaged" in done.err
+    assert files_in(world.box.root / "out") == world.expected("m", "v1.0.0")
+    assert place.read_bytes() != data, "the repository's cache is left as it is"
+
+
 def test_a_git_revision_is_no_version(world, clone):
     done = clone.refused("get", "HEAD", "--model", "m")
     assert "no version" in done.err

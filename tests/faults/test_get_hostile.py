@@ -166,6 +166,20 @@ def test_paths_in_a_manifest(world, evil, path):
     _refused(world, evil, "m@v9.0.0", 2, "error: ")
 
 
+def test_one_md5_for_two_contents(world, evil):
+    """Both would be brought as one object, and one of them would be checked against the other's SHA-256."""
+    entry = world.files("m", "v1.0.0")[0]
+    listed = [{**entry, "path": "a", "sha256": "0" * 64}, {**entry, "path": "b"}]
+    listing = [{"md5": entry["md5"], "relpath": path} for path in "ab"]
+    md5 = hashlib.md5(json.dumps(listing).encode()).hexdigest()
+    evil.git("checkout", "-q", "-B", "main", "m@v1.0.0")
+    evil.write("models/m/files.jsonl", "".join(json.dumps(item) + "\n" for item in listed))
+    evil.write("models/m/weights.dvc", f"outs:\n- md5: {md5}.dir\n  hash: md5\n  path: weights\n")
+    evil.commit("manifest")
+    _tag(evil, "m@v9.0.0")
+    _refused(world, evil, "m@v9.0.0", 1, "not alike")
+
+
 @pytest.mark.parametrize("out", ["../../../canary", "/tmp/canary", "../../.git/hooks"])
 def test_outs_elsewhere(world, evil, out):
     evil.git("checkout", "-q", "-B", "main", "m@v1.0.0")
