@@ -212,6 +212,11 @@ GUARANTEES = (
         "Any single flipped bit of weights, sidecar, manifests, pointers or lock file is found.",
         (
             Proof(
+                "faults/test_checkout_bits.py::test_every_bit",
+                "bits of weights, found before they land",
+                "sample of test_sampled_bits",
+            ),
+            Proof(
                 "faults/test_verify_flipped_bits.py::test_every_flipped_bit_is_found",
                 "bits of sidecars, manifests, pointers and `dvc.lock`, with the tag's message kept and forged anew",
                 "sample of test_a_flipped_bit_of_a_sample_is_found",
