@@ -34,7 +34,7 @@ def status(
             out(f"  runs in {environment}: {version}")
         for note in one.notes:
             out(f"  note: {note}")
-        if one.last and not one.changes and not one.obstacles:
+        if one.last and not (one.changes or one.obstacles or one.notes):
             out("  nothing changed since")
         for change in one.changes if one.last else ():
             out(f"  changed: {change}")

@@ -13,7 +13,8 @@ from modelver.core.registry import ModelVersion
 from modelver.core.versions import Version
 from modelver.errors import InvalidInput, Refused
 from modelver.operations.committed import uncommitted
-from modelver.operations.facts import ModelFacts, build_sidecar, collect
+from modelver.operations.conflicts import read_model, sidecar_fault
+from modelver.operations.facts import ModelFacts, build_sidecar
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.transaction import locked, publish_files
@@ -32,7 +33,7 @@ class RecordPlan:
         contents: path → bytes of the files that modelver writes.
         base: the version compared with.
         to_commit: what the model consists of and depends on that differs from HEAD, once this is written.
-        note: a sentence about a newer version that could not be compared with; empty where there is none.
+        note: about a newer version that can't be compared with, or a sidecar that can't be read; may be empty.
     """
 
     facts: ModelFacts
@@ -76,7 +77,7 @@ def plan_record(
         InvalidInput, NotFound: the model's files can't be read, or there is no such model.
     """
     refuse_incomplete_history(project, name)
-    facts = with_manifest(project, facts or collect(project.worktree, name))
+    facts = with_manifest(project, facts or read_model(project, name))
     base, above = base_and_newer(project, name)
     bump, changed = compare_with(project, base, facts)
     choice = choose_version(
@@ -96,7 +97,9 @@ def plan_record(
     contents = {facts.layout.sidecar: yaml.dump(document)}
     if facts.files is not None:
         contents[facts.layout.files] = dump_files(facts.files)
-    return RecordPlan(facts, choice, document, contents, base, note=foreign_note(base, above))
+    fault = sidecar_fault(project, facts)
+    notes = [foreign_note(base, above), f"{fault.message}; it is written anew" if fault else ""]
+    return RecordPlan(facts, choice, document, contents, base, note="; ".join(filter(None, notes)))
 
 
 def record(project: Project, name: str, request: Request, *, dry_run: bool = False) -> RecordPlan:

@@ -9,7 +9,8 @@ from modelver.core.registry import ModelVersion
 from modelver.errors import ModelverError
 from modelver.operations import facts as facts_
 from modelver.operations.committed import refuse_uncommitted
-from modelver.operations.facts import ModelFacts, collect, model_names
+from modelver.operations.conflicts import read_model, sidecar_fault
+from modelver.operations.facts import ModelFacts, model_names
 from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
 from modelver.operations.record import base_and_newer, compare_with, foreign_note, plan_record, with_manifest
@@ -73,17 +74,19 @@ def status(project: Project, name: str | None = None) -> list[ModelStatus]:
 
 def _status(project: Project, name: str) -> ModelStatus:
     base, newer = base_and_newer(project, name)
-    note = foreign_note(base, newer)
-    return replace(_compared(project, name, base), notes=(note,) if note else ())
+    found, fault = _compared(project, name, base)
+    notes = [foreign_note(base, newer), f"{fault.message}; mend it: {fault.hint}" if fault else ""]
+    return replace(found, notes=tuple(note for note in notes if note))
 
 
-def _compared(project: Project, name: str, base: ModelVersion | None) -> ModelStatus:
+def _compared(project: Project, name: str, base: ModelVersion | None) -> tuple[ModelStatus, ModelverError | None]:
     running = {env: str(v.version) for v in project.registry.versions(name) for env in v.environments}
     last = str(base.version) if base else None
     try:
-        facts = with_manifest(project, collect(project.worktree, name))
+        facts = with_manifest(project, read_model(project, name))
     except ModelverError as error:
-        return ModelStatus(name, "?", last, None, "none", (), (_obstacle(error),), running)
+        return ModelStatus(name, "?", last, None, "none", (), (_obstacle(error),), running), None
+    fault = sidecar_fault(project, facts)
     obstacles = []
     level: str = "none"
     changes: tuple[str, ...] = ()
@@ -97,12 +100,12 @@ def _compared(project: Project, name: str, base: ModelVersion | None) -> ModelSt
     else:
         obstacles += _obstacles(project, facts, base.tag if base else None)
         if base is not None and level == "none":
-            return ModelStatus(name, facts.kind, last, None, level, changes, tuple(obstacles), running)
+            return ModelStatus(name, facts.kind, last, None, level, changes, tuple(obstacles), running), fault
         try:
             upcoming = str(plan_record(project, name, Request(), facts=facts).choice.version)
         except ModelverError as error:
             obstacles.append(_obstacle(error))
-    return ModelStatus(name, facts.kind, last, upcoming, level, tuple(changes), tuple(obstacles), running)
+    return ModelStatus(name, facts.kind, last, upcoming, level, tuple(changes), tuple(obstacles), running), fault
 
 
 def _obstacles(project: Project, facts: ModelFacts, previous: str | None) -> list[Obstacle]:

@@ -16,7 +16,8 @@ from modelver.core.plan import Choice, Request, tag_message
 from modelver.core.registry import ModelVersion
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.committed import refuse_uncommitted
-from modelver.operations.facts import ModelFacts, collect
+from modelver.operations.conflicts import read_model, refuse_half_done
+from modelver.operations.facts import ModelFacts
 from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
 from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history, with_manifest
@@ -101,9 +102,9 @@ def tag(
     project.require_dvc()
     if (project.root / DVC_LOCK).exists():
         dvc_project.preload()  # for `refuse_stale`
-    _refuse_half_done(project)
+    refuse_half_done(project, name)
     if repro and not dry_run:
-        refuse_uncommitted(project, collect(project.worktree, name))
+        refuse_uncommitted(project, read_model(project, name))
         _bring_up_to_date(project, name, say)
     with locked(project.git) as lock:
         return _tag(project, name, request, message=message, sign=sign, dry_run=dry_run, say=say, lock=lock)
@@ -118,7 +119,7 @@ def _tag(
     head = git.head()
     if head.commit is None:
         raise Refused("there is no commit yet to tag", hint='git add -A && git commit -m "Start"')
-    facts = with_manifest(project, collect(project.worktree, name))
+    facts = with_manifest(project, read_model(project, name))
     # First of all, whether what lies here is what the pointers say: nothing else can be said before that.
     refuse_stale(project, facts)
     refuse_failed(facts)
@@ -222,12 +223,6 @@ def _bring_up_to_date(project: Project, name: str, say: Say) -> None:
     targets = [stage for stage in wanted if stage in known] or sorted(known)
     if targets:
         dvc_project.repro(project.root, targets)
-
-
-def _refuse_half_done(project: Project) -> None:
-    operation = project.git.operation_in_progress()
-    if operation:
-        raise Refused(f"a {operation[0]} is under way", hint=operation[1])
 
 
 def _refuse_second(project: Project, name: str, commit: str) -> None:

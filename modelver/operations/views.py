@@ -7,7 +7,8 @@ from typing import Any
 
 from modelver.core.manifest import FileEntry, TensorEntry
 from modelver.errors import NotFound
-from modelver.operations.facts import ModelFacts, build_sidecar, collect, read_manifests, read_sidecar
+from modelver.operations.conflicts import read_model, sidecar_fault
+from modelver.operations.facts import ModelFacts, build_sidecar, read_manifests, read_sidecar
 from modelver.operations.project import Project, Resolved
 from modelver.operations.snapshot import CommitSnapshot
 
@@ -46,7 +47,10 @@ def view(project: Project, resolved: Resolved) -> View:
         InvalidInput: what lies there can't be read.
     """
     if resolved.commit is None:
-        return view_of(collect(project.worktree, resolved.model), resolved)
+        facts = read_model(project, resolved.model)
+        if fault := sidecar_fault(project, facts):
+            raise fault
+        return view_of(facts, resolved)
     snapshot = CommitSnapshot(project.git, resolved.commit)
     sidecar = read_sidecar(snapshot, resolved.model, label=f"{resolved.label}:")
     if sidecar is None:
