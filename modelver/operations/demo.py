@@ -27,7 +27,7 @@ _WEIGHTS = "models/digits/weights"
 
 
 def demo(folder: Path, say: Say) -> None:
-    """Train, export, validate and tag two versions, compare them, roll back, and prove it by hash.
+    """Train, export, validate, tag and publish two versions, compare them, roll back, and prove it by hash.
 
     Args:
         folder: a new or empty folder; the repository, a bare Git remote and a DVC remote are made in it.
@@ -63,8 +63,7 @@ def demo(folder: Path, say: Say) -> None:
     tour.run("git add -A")
     tour.run("git commit --quiet -m 'Digits: a first model'")
     tour.run("modelver tag digits -m 'A first model'")
-    tour.run("dvc push --quiet --all-tags")
-    tour.run("git push --quiet origin main --tags")
+    tour.run("modelver push")
     first = _digests(work)
     say("\n# A larger network makes version 2. The change calls for a minor bump; we ask for a major one.")
     tour.run("sed -i.bak 's/hidden: 16/hidden: 64/' params.yaml")
@@ -73,8 +72,7 @@ def demo(folder: Path, say: Say) -> None:
     tour.run("git add -A")
     tour.run("git commit --quiet -m 'Digits: 64 hidden units'")
     tour.run("modelver tag digits --bump major -m '64 hidden units'")
-    tour.run("dvc push --quiet --all-tags")
-    tour.run("git push --quiet origin main --tags")
+    tour.run("modelver push")
     second = _digests(work)
     say("\n# What is there, and what changed? No weights are needed to answer.")
     tour.run("modelver list")
@@ -89,6 +87,11 @@ def demo(folder: Path, say: Say) -> None:
     tour.run("git checkout --quiet main")
     if _digests(work) != second:
         raise ExternalFailure("the weights after git checkout are not those of version 2")
+    say("\n# Whoever has no clone gets a version from the remotes alone; each one published can be verified there.")
+    tour.run("modelver get digits@v1 --repo ../remote.git -o ../v1")
+    if _digests(folder.resolve() / "v1", "") != first:
+        raise ExternalFailure("what modelver get brought is not version 1")
+    tour.run("modelver verify --all --remote")
     say(f"\nThe repository is in {work}: try `modelver show v2` or `modelver log` there.")
 
 
@@ -121,8 +124,8 @@ class _Tour:
         (self._work / name).write_bytes(data)
 
 
-def _digests(work: Path) -> dict[str, str]:
-    folder = work / _WEIGHTS
+def _digests(work: Path, weights: str = _WEIGHTS) -> dict[str, str]:
+    folder = work / weights
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
