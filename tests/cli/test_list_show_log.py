@@ -214,3 +214,14 @@ class TestManners:
         assert main.run(["list", "--format", "json"]) == 0
         assert capsys.readouterr().out == "[]\n"
         assert main.run(["show", "nope"]) == 2
+
+
+def test_a_replaced_commit_is_shown_as_it_was_tagged(tagged_repo):
+    before = tagged_repo.mv("show", "v1", "--format", "json").json()
+    card = tagged_repo.root / "models/m/metadata.yaml"
+    card.write_text(card.read_text().replace("version: v1.0.0", "version: v9.9.9"))
+    tagged_repo.git("commit", "-qam", "another truth")
+    tagged_repo.git("replace", "m@v1.0.0^{commit}", "HEAD")
+    tagged_repo.git("checkout", "-q", "--detach", "HEAD~1")
+    assert "v9.9.9" in tagged_repo.git("show", "m@v1.0.0:models/m/metadata.yaml")
+    assert tagged_repo.mv("show", "v1", "--format", "json").json() == before

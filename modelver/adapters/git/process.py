@@ -38,6 +38,8 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The process environment without what points Git elsewhere, in the C locale, never prompting."""
     env = {k: v for k, v in os.environ.items() if k not in _LOCAL_VARIABLES}
     env.update(LC_ALL="C", LANGUAGE="C", GIT_TERMINAL_PROMPT="0", GIT_NO_LAZY_FETCH="1")
+    # What a tag names is what its id says, not what a `git replace` of this clone makes of it.
+    env.update(GIT_NO_REPLACE_OBJECTS="1")
     # Asking for the status would otherwise rewrite the index in passing, and get in the way of the user's own Git.
     env.update(GIT_OPTIONAL_LOCKS="0", **_SETTINGS)
     env.update(extra or {})
