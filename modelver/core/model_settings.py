@@ -7,9 +7,19 @@ from typing import Any
 from modelver.core.export_options import ExportOptions, parse_export
 from modelver.core.gates import Gate, parse_gates
 from modelver.core.manifest import check_relative_path
-from modelver.core.names import check_model_name
+from modelver.core.names import check_model_name, shown
 from modelver.core.parity import Limits, parse_limits
+from modelver.core.refs import near
 from modelver.errors import InvalidInput
+
+KEYS = (
+    "source", "framework", "data", "target", "task", "gates", "parity", "export",
+    "targets", "validate", "optimize", "calibration",
+)  # fmt: skip
+"""What an entry may hold; the last four are read by `validation_settings` and `variants`."""
+
+MAX_PATH, MAX_PART = 4000, 255
+"""Characters of a path, and bytes of one name in it: Linux's limits, less some for the folders above."""
 
 TASKS = ("classification", "regression", "outlier", "none")
 
@@ -40,15 +50,21 @@ class ModelSettings:
 
 
 def parse_settings(model: str, data: Mapping[str, Any]) -> ModelSettings:
-    """Check the entry of ``model``; unknown keys belong to other commands and are left alone.
+    """Check the entry of ``model``. A key that nobody knows is refused: ``gate:`` would gate nothing, without a word.
 
     Raises:
-        InvalidInput: the model's name or a field is malformed; the message names the field.
+        InvalidInput: the model's name or a field is malformed, or unknown; the message names the field.
     """
     check_model_name(model)
     where = f"params.yaml, modelver.models.{model}"
     if not isinstance(data, Mapping):
         raise InvalidInput(f"{where} must be a mapping", hint="write `source:`, `framework:` and `data:` there")
+    for key in data:
+        if key not in KEYS:
+            raise InvalidInput(
+                f"{where}.{shown(str(key))} is no setting that modelver knows",
+                hint=near(str(key), list(KEYS)) + "; parameters of your own go elsewhere in params.yaml",
+            )
     task = _text(data, "task", where)
     if task is not None and task not in TASKS:
         raise InvalidInput(f"{where}.task is {task!r}", hint=f"use one of {', '.join(TASKS)}, or leave it out")
@@ -70,6 +86,8 @@ def check_path(path: str, what: str) -> str:
     Raises:
         InvalidInput: it is absolute, climbs out, or is not written plainly.
     """
+    if len(path) > MAX_PATH or any(len(part.encode("utf-8", "replace")) > MAX_PART for part in path.split("/")):
+        raise InvalidInput(f"{what}: {shown(path)} is longer than a file system takes")
     try:
         check_relative_path(path)
     except ValueError as error:

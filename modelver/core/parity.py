@@ -5,6 +5,7 @@ are judged by the share of rows that are off: one rounding at a split sends a ro
 whole leaf away however small the rounding was, so no tolerance on values fits.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -118,7 +119,7 @@ def parse_limits(data: object, where: str) -> Limits:
     if not isinstance(data, Mapping) or not set(data) <= set(known):
         raise InvalidInput(f"{where} may hold only {', '.join(known)}")
     for key, value in data.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
             raise InvalidInput(f"{where}.{key} must be a number of 0 or more, found {value!r}")
     return Limits(**{key: float(value) for key, value in data.items()})
 

@@ -3,8 +3,8 @@
 A variant is another form of the same model (quantised, pruned, …) beside the weights, never in their place.
 """
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -160,7 +160,7 @@ def _max_drop(data: object, method: str, where: str) -> dict[str, float]:
     drops: dict[str, float] = {}
     for metric in sorted(data, key=str):
         value = data[metric]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
             raise InvalidInput(f"{where}.{metric} must be a number of 0 or more, found {value!r}", hint=_EXAMPLE)
         if not isinstance(metric, str) or (metric != AGREEMENT and direction(metric) is None):
             raise InvalidInput(

@@ -119,11 +119,11 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     build = root / layout.folder / _BUILD
     try:
         (root / layout.variants_record).unlink(missing_ok=True)  # an old verdict must not outlive an error
+        files = _files(root, model)  # before a folder is made for a model that there is not
         shutil.rmtree(build, ignore_errors=True)  # what a killed run left
         (build / "variants").mkdir(parents=True)
         (build / ".gitignore").write_text("*\n")  # what a killed run leaves is none of Git's business
         try:
-            files = _files(root, model)
             records, ratios = _make_all(request, files, build, progress) if request.wanted else ({}, {})
             document = {
                 "schema": SCHEMA,

@@ -68,7 +68,9 @@ def test_a_link_is_not_followed(model_repo, tmp_path):
 
 def test_a_fifo_is_not_waited_for(model_repo):
     os.mkfifo(model_repo.root / "pipe")
-    model_repo.mv("add", "x", "pipe", status=2)
+    done = model_repo.mv("add", "x", "pipe", status=2)
+    assert "pipe is not a regular file" in done.err
+    assert model_repo.git("status", "--porcelain") == ""
 
 
 def test_what_git_tracks(model_repo):
@@ -77,6 +79,8 @@ def test_what_git_tracks(model_repo):
     done = model_repo.refused("add", "x", "tracked.gguf")
     model_repo.mend(done)
     model_repo.mv("add", "x", "tracked.gguf")
+    assert model_repo.git("ls-files", "tracked.gguf") == ""
+    assert (model_repo.root / "tracked.gguf.dvc").is_file()
 
 
 def test_another_kind_under_a_name_that_is_taken(model_repo):

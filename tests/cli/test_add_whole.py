@@ -99,7 +99,7 @@ def test_what_record_says_to_commit_is_all_that_check_wants(empty_repo: Sandbox)
     command = next(line for line in done.err.splitlines() if line.startswith("next: ")).removeprefix("next: ")
     empty_repo.git("branch", "base")
     empty_repo.run("sh", "-c", command + " -qm 'add llm'")
-    empty_repo.mv("check", "base")
+    assert "llm" in empty_repo.mv("check", "base").out
 
 
 def test_every_tagged_version_can_be_pulled_in_a_clone_after_a_push_of_all_tags(

@@ -399,7 +399,9 @@ def test_gitlabs_own_file_is_left_alone(empty_repo):
 
 
 def test_other_ci_is_bad_input(empty_repo):
-    empty_repo.refused("init", "--ci", "jenkins")
+    done = empty_repo.refused("init", "--ci", "jenkins")
+    assert "jenkins" in done.err
+    assert "github" in done.err  # what there is
 
 
 def test_github_workflow_asks_for_no_more_than_it_needs():

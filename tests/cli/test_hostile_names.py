@@ -59,7 +59,8 @@ def test_refs(repo, ref):
 @pytest.mark.parametrize("word", ["-d", "--delete", "--exec=id", "-x"])
 def test_options_that_do_not_exist(repo, word):
     for command in ("tag", "record", "list", "show", "diff", "log", "status", "add", "restore"):
-        repo.mv(command, word, status=2)
+        done = repo.mv(command, word, status=2)
+        assert f"No such option: {word.partition('=')[0]}" in done.err
 
 
 @pytest.mark.parametrize("path", ["../../x", "/etc/passwd", "/", "-d", "a\nb", ""])
@@ -107,9 +108,9 @@ def test_names_that_somebody_wrote_into_dvc_yaml(tagged_repo, name):
 def test_keys_that_are_no_text(tagged_repo, key):
     text = (tagged_repo.root / "dvc.yaml").read_text()
     tagged_repo.write("dvc.yaml", text.replace("artifacts:\n", f"artifacts:\n  {key}:\n    path: x\n", 1))
-    tagged_repo.mv("list")
-    tagged_repo.mv("status")
-    tagged_repo.mv("show", "m@v1.0.0")
+    assert [version["model"] for version in tagged_repo.mv("list", "--format", "json").json()] == ["m"]
+    assert "m (ingested)" in tagged_repo.mv("status").out
+    assert tagged_repo.mv("show", "m@v1.0.0", "--format", "json").json()["version"] == "v1.0.0"
 
 
 def test_tags_that_others_made(tagged_repo):

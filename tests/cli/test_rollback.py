@@ -194,8 +194,9 @@ def test_a_commit_in_a_clone_without_the_old_weights_says_how_to_get_them(releas
 
 def test_options_that_mean_nothing_together_are_refused(released):
     for option in ("--emergency", "--sign", "--env=prod"):
-        released.refused("rollback", "m", "v1.0.0", "--commit", option)
-    released.refused("rollback", "m", "--to-nothing", "--commit")
+        done = released.refused("rollback", "m", "v1.0.0", "--commit", option)
+        assert option.partition("=")[0] in done.err
+    assert "--to-nothing" in released.refused("rollback", "m", "--to-nothing", "--commit").err
 
 
 STAGE = """\

@@ -108,4 +108,6 @@ def test_ingested_and_plain_models_are_assessed_by_hand(model_repo):
 @pytest.mark.parametrize("name", ["nobody", "../m", ""])
 def test_a_model_that_there_is_not_is_refused(name, model_repo):
     for stage in ("assess", "optimize"):
-        model_repo.refused("stage", stage, name)
+        done = model_repo.refused("stage", stage, name)
+        assert "model" in done.err.splitlines()[0]
+        assert not (model_repo.root / "models/nobody").exists()
