@@ -35,7 +35,7 @@ def check_weights(project: Project, facts: ModelFacts, say: Say = lambda _: None
     if unknown > 256 << 20:
         say(f"hashing {unknown >> 20} MiB of weights that were not seen before")
     _check_cache(project, facts, cache, hashes)
-    _check_worktree(project, facts, hashes)
+    _check_worktree(project, facts, cache, hashes)
 
 
 def manifest_of_worktree(project: Project, weights: Out) -> list[FileEntry]:
@@ -97,7 +97,7 @@ def _check_cache(project: Project, facts: ModelFacts, cache: DvcCache, hashes: H
             raise damaged(stored, f"{facts.path}/{entry.path}")
 
 
-def _check_worktree(project: Project, facts: ModelFacts, hashes: HashCache) -> None:
+def _check_worktree(project: Project, facts: ModelFacts, cache: DvcCache, hashes: HashCache) -> None:
     assert facts.files is not None
     assert facts.weights is not None
     place = project.root / facts.path
@@ -108,20 +108,25 @@ def _check_worktree(project: Project, facts: ModelFacts, hashes: HashCache) -> N
         present = {path: place / path for path in listing(place)}
     else:
         present = {place.name: place}
-    differing = sorted(
-        {*files} ^ {*present}
-        | {path for path in {*files} & {*present} if hashes.digest(present[path].resolve()).md5 != files[path].md5}
-    )
+    now = {path: hashes.digest(file.resolve()).md5 for path, file in present.items()}
+    expected = {path: entry.md5 for path, entry in files.items()}
+    differing = sorted(path for path in {*expected, *now} if expected.get(path) != now.get(path))
     if differing:
+        safe = all(path not in now or cache.has(now[path]) for path in differing)
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise Refused(
             f"{facts.path} is not what {facts.weights.pointer} says: {', '.join(differing[:3])}{more}",
-            hint=_take_or_drop(facts),
+            hint=_take_or_drop(facts, safe=safe),
         )
 
 
-def _take_or_drop(facts: ModelFacts) -> str:
-    """How to mend weights that were edited in place. Those of an ingested model are made from its source alone."""
+def _take_or_drop(facts: ModelFacts, *, safe: bool) -> str:
+    """How to mend weights that were edited in place. Those of an ingested model are made from its source alone.
+
+    ``safe``: what lies there is in the cache, as after a checkout that was killed, so that nothing is dropped.
+    """
+    if safe:
+        return f"modelver restore {shlex.quote(facts.path)}   (drops nothing: DVC's cache holds what lies there now)"
     drop = f"modelver restore --force {shlex.quote(facts.path)}"
     take = mend_weights(facts)
     if facts.kind == "ingested":
