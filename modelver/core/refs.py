@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,6 +91,11 @@ def resolve_version(ref: Ref, registry: Registry, default_model: str | None) -> 
         found = registry.environment(model, ref.value)
     else:
         found = _match(ref.value, registry.versions(model))
+    if found is None and ref.kind == "environment":
+        raise NotFound(
+            f"nothing of {model} runs in {shown(ref.value)}",
+            hint=f"modelver promote {model}@latest {shlex.quote(ref.value)}",
+        )
     if found is None and ref.kind == "version" and ref.model is None and ref.value.isdigit():
         return None
     if found is None:
