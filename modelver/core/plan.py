@@ -1,6 +1,6 @@
 """Which version a model's state becomes, and what stands against it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,7 +63,7 @@ def choose_version(
     model: str,
     scheme: Scheme,
     base: ModelVersion | None,
-    taken: set[Version],
+    taken: Mapping[Version, str] | set[Version],
     level: Level,
     reasons: tuple[str, ...],
     weights_changed: bool,
@@ -78,7 +78,7 @@ def choose_version(
         model: the model's name.
         scheme: how versions are chosen.
         base: the version before.
-        taken: every version that exists.
+        taken: every version that exists; with the commit that it is on, where that is to be said.
         level, reasons: the bump that the change since ``base`` calls for.
         weights_changed: whether the weights differ from those of ``base``.
         proposed: the version in the committed sidecar, where that was reviewed and is still right.
@@ -125,7 +125,7 @@ def choose_version(
     return Choice(version, base.version, needed, reasons, overridden)
 
 
-def _usable(proposed: Version | None, base: Version, taken: set[Version]) -> Version | None:
+def _usable(proposed: Version | None, base: Version, taken: Collection[Version]) -> Version | None:
     return proposed if proposed is not None and proposed > base and proposed not in taken else None
 
 
@@ -144,10 +144,12 @@ def _refuse_older(model: str, version: Version, last: Version | None, needed: Le
         raise Refused(f"{version} is not newer than {last}", hint=f"modelver tag {model} --bump {needed}")
 
 
-def _refuse_taken(model: str, version: Version, taken: set[Version]) -> None:
+def _refuse_taken(model: str, version: Version, taken: Mapping[Version, str] | set[Version]) -> None:
     if version in taken:
+        commit = taken.get(version) if isinstance(taken, Mapping) else None
+        where = f", on another commit ({commit[:10]})" if commit else ""
         raise Refused(
-            f"{model} {version} exists already",
+            f"{model} {version} exists already{where}",
             hint=f"modelver tag {model} --version vX.Y.Z   (modelver list {model} shows which are taken)",
         )
 

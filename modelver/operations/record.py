@@ -84,7 +84,7 @@ def plan_record(
         model=name,
         scheme=facts.scheme,
         base=base,
-        taken={v.version for v in project.registry.versions(name)},
+        taken=_taken(project, name),
         level=bump.level,
         reasons=bump.reasons,
         weights_changed=changed,
@@ -190,6 +190,13 @@ def recorded_at_head(project: Project, facts: ModelFacts) -> bytes | None:
     """The sidecar in HEAD's commit."""
     head = project.git.head().commit
     return CommitSnapshot(project.git, head).read(facts.layout.sidecar) if head else None
+
+
+def _taken(project: Project, name: str) -> dict[Version, str]:
+    """Each version with its commit; that is empty where it is HEAD's."""
+    head = project.git.head().commit
+    commits = ((v.version, v.record.commit) for v in project.registry.versions(name))
+    return {version: "" if commit == head else commit for version, commit in commits}
 
 
 def _proposed(facts: ModelFacts) -> Version | None:
