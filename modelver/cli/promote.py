@@ -71,6 +71,10 @@ def answer(decision: "Decision", form: Format) -> None:
     would = "would make " if decision.dry_run else ""
     where = f" in {decision.environment}" if decision.environment else ""
     after = f" (before: {decision.before})" if decision.before else ""
+    if decision.action == "unassign":
+        after = " (it ran there)"
+        if decision.before != decision.version:
+            after = f" (put there earlier: it would run again once {decision.before} is taken out)"
     out(f"{would}{decision.tag}: {decision.action} {decision.model} {decision.version}{where}{after}")
     for check in decision.gates:
         out(f"  {'passed' if check.ok else 'failed'}: {printable(check.message)}")

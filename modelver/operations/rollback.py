@@ -133,7 +133,7 @@ def unassign(
                     environment=place.name,
                     tag=tag,
                     commit=version.record.commit,
-                    before=str(version.version),
+                    before=str(held[-1].version),
                     reason=reason,
                     remote=project.git.default_remote(),
                     dry_run=dry_run,
