@@ -15,7 +15,7 @@ from modelver.core.pointers import LockedStage, Out, locked_stages, outs_in
 from modelver.core.refs import near
 from modelver.core.versions import Scheme, parse_scheme
 from modelver.errors import InvalidInput, NotFound
-from modelver.operations.snapshot import Snapshot
+from modelver.operations.snapshot import CommitSnapshot, Snapshot
 
 MAX_JSON = 16 << 20
 """Largest JSON document read, in bytes; parsed, brackets take some 25 times as much memory."""
@@ -87,14 +87,29 @@ def parsed(snapshot: Snapshot, path: str) -> dict[str, Any]:
         InvalidInput: no YAML, or no mapping.
     """
     data = snapshot.read(path)
-    return {} if data is None else yaml.load_mapping(data, path)
+    try:
+        return {} if data is None else yaml.load_mapping(data, path)
+    except InvalidInput as error:
+        raise InvalidInput(error.message, hint=error.hint or _mend_own(snapshot, path)) from None
+
+
+def _mend_own(snapshot: Snapshot, path: str) -> str:
+    """How to mend a file that the user writes; empty for a commit, where nothing can be mended any more."""
+    if isinstance(snapshot, CommitSnapshot):
+        return ""
+    return f"git diff HEAD -- {path}   (correct it, or take the committed one back: git checkout HEAD -- {path})"
+
+
+def _expected_mapping(snapshot: Snapshot, path: str, key: str, found: object) -> InvalidInput:
+    kind = type(found).__name__
+    return InvalidInput(f"{path}: {key}: expected a mapping, found {kind}", hint=_mend_own(snapshot, path))
 
 
 def modelver_params(snapshot: Snapshot) -> dict[str, Any]:
     """The section ``modelver:`` of ``params.yaml``; raises InvalidInput where it is no mapping."""
     section = parsed(snapshot, PARAMS).get("modelver") or {}
     if not isinstance(section, dict):
-        raise InvalidInput(f"{PARAMS}: modelver: expected a mapping, found {type(section).__name__}")
+        raise _expected_mapping(snapshot, PARAMS, "modelver", section)
     return section
 
 
@@ -102,10 +117,10 @@ def model_settings(snapshot: Snapshot, name: str) -> dict[str, Any]:
     """A model's settings in ``params.yaml``: ``modelver.models.NAME``; empty where it has none."""
     models = modelver_params(snapshot).get("models") or {}
     if not isinstance(models, dict):
-        raise InvalidInput(f"{PARAMS}: modelver.models: expected a mapping, found {type(models).__name__}")
+        raise _expected_mapping(snapshot, PARAMS, "modelver.models", models)
     settings = models.get(name) or {}
     if not isinstance(settings, dict):
-        raise InvalidInput(f"{PARAMS}: modelver.models.{name}: expected a mapping, found {type(settings).__name__}")
+        raise _expected_mapping(snapshot, PARAMS, f"modelver.models.{name}", settings)
     return settings
 
 
@@ -244,7 +259,7 @@ def yaml_or_none(snapshot: Snapshot, path: str) -> object:
 def _artifacts(snapshot: Snapshot) -> dict[str, Any]:
     section = parsed(snapshot, DVC_YAML).get("artifacts") or {}
     if not isinstance(section, dict):
-        raise InvalidInput(f"{DVC_YAML}: artifacts: expected a mapping, found {type(section).__name__}")
+        raise _expected_mapping(snapshot, DVC_YAML, "artifacts", section)
     return section
 
 

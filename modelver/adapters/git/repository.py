@@ -62,7 +62,9 @@ class GitRepository:
             Refused: there is none, it is bare, or Git does not trust it.
         """
         if not path.is_dir():
-            raise InvalidInput(f"{str(path)!r} is no folder")
+            raise InvalidInput(
+                f"{str(path)!r} is no folder", hint="name the folder of a Git repository; modelver init makes one of it"
+            )
         # A clone can hold a folder that looks like a bare repository, with a configuration of its author's: explicit.
         asked = ("--show-toplevel", "--git-dir", "--git-common-dir")
         status, output, errors = git_status(
