@@ -10,7 +10,15 @@ from typing import Any
 from modelver.adapters.dvc import DvcCache, DvcRemote
 from modelver.adapters.git import GitRepository
 from modelver.adapters.git.objects import RefChange, delete_ref
-from modelver.adapters.git.publish import MOST_REFS, Pushed, push_address, push_refs, remote_refs
+from modelver.adapters.git.publish import (
+    MOST_REFS,
+    Pushed,
+    current_branch,
+    is_true,
+    push_address,
+    push_refs,
+    remote_refs,
+)
 from modelver.core.printable import printable
 from modelver.core.publish import PushPlan, plan_push
 from modelver.core.registry import ModelVersion
@@ -216,7 +224,7 @@ def _plan(
     project: Project, target: _Target, only: Collection[ModelVersion] | None, *, every: bool
 ) -> tuple[PushPlan, Mapping[str, str]]:
     """What to publish, and where the remote's branches are."""
-    head = project.git.head().branch
+    head = current_branch(project.root)
     patterns = ["refs/tags/*@v*", "refs/tags/*#*", *([head] if head else [])]
     found = remote_refs(project.root, target.address, patterns)
     tags = {ref.removeprefix("refs/tags/"): object_id for ref, object_id in found.items() if ref[:10] == "refs/tags/"}
@@ -281,12 +289,12 @@ def _branch_change(
     git: GitRepository, target: _Target, plan: PushPlan, branches: Mapping[str, str], say: Say
 ) -> RefChange | None:
     """How the remote's branch of HEAD's name is to move: forwards only, to the newest of the versions' commits."""
-    branch = git.head().branch
+    branch = current_branch(git.root)
     if branch is None or not plan.versions:
         return None
     there = branches.get(branch)
     short = f"{target.remote}/{branch.removeprefix('refs/heads/')}"
-    if there is not None and git.rev_parse(there) is None:
+    if there is not None and not is_true(git.root, "cat-file", "-e", there):
         say(f"note: {short} has commits that are not here, so it is left as it is")
         return None
     commits = {version.record.commit for version in plan.versions}
@@ -294,7 +302,7 @@ def _branch_change(
     newest = next((commit for commit in lacking if commit in commits), None)
     if newest is None:
         return None
-    if there is not None and not git.is_ancestor(there, newest):
+    if there is not None and not is_true(git.root, "merge-base", "--is-ancestor", there, newest):
         say(f"note: {short} and the branch here have diverged, so it is left as it is; tags carry their own commits")
         return None
     return RefChange(branch, newest, there)

@@ -57,6 +57,25 @@ def remote_refs(root: Path, address: str, patterns: Sequence[str], *, timeout: f
     return {ref: object_id for object_id, _, ref in (line.partition("\t") for line in lines)}
 
 
+def current_branch(root: Path) -> str | None:
+    """Full name of the branch that is checked out, None where HEAD is detached; raises as `is_true`."""
+    output = run_git(root, ["symbolic-ref", "--quiet", "HEAD"], ok=(0, 1))
+    return output.decode("utf-8", "surrogateescape").strip() or None
+
+
+def is_true(root: Path, *args: str) -> bool:
+    """Git's answer to a question that it answers by its exit status, 0 for yes and 1 for no.
+
+    Raises:
+        ExternalFailure: it gave no answer: a Git that failed, or was killed, has not said no.
+    """
+    status, _, errors = git_status(root, list(args))
+    if status not in (0, 1):
+        said = redact(errors.decode("utf-8", "replace")).strip() or f"exit status {status}"
+        raise ExternalFailure(f"git {args[0]} failed: {said}")
+    return status == 0
+
+
 def push_refs(root: Path, remote: str, changes: Sequence[RefChange]) -> Pushed:
     """Move or create refs of a remote, all or none, each only if it is what is expected.
 
