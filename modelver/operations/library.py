@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from modelver.core.plan import Request
     from modelver.core.registry import ModelVersion
     from modelver.operations.add import AddRequest, AddResult
+    from modelver.operations.backup import BackupResult
     from modelver.operations.check import CheckReport
     from modelver.operations.doctor import Diagnosis
+    from modelver.operations.gc import GcRequest, GcResult
     from modelver.operations.get import GetResult
     from modelver.operations.listing import Event, Running, VersionDetails
     from modelver.operations.load import LoadedModel
@@ -513,9 +515,62 @@ class Repository:
         """
         from modelver.operations.weights_signature import sign
 
-        return sign(
-            self._project(), ref, private_key, output=output, model=model, password=password, dry_run=dry_run
-        )
+        return sign(self._project(), ref, private_key, output=output, model=model, password=password, dry_run=dry_run)
+
+    def gc(
+        self,
+        request: "GcRequest | None" = None,
+        *,
+        on_remote: bool = False,
+        dvc_remote: str | None = None,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "GcResult":
+        """Remove objects that nothing needs from DVC's cache, or set them aside on a DVC remote. It does not ask.
+
+        Args:
+            request: what may go; None for what is older than two weeks and named by no ref, stash, working tree or
+                young reflog entry.
+            on_remote: on the DVC remote, in place of the cache.
+            dvc_remote: name of the DVC remote; None for the default one.
+            dry_run, say: as `tag`.
+
+        Raises:
+            Refused: it can't be known what is needed, or the cache may be shared with other repositories.
+            ExternalFailure: a remote can't be asked, or another gc runs.
+        """
+        from modelver.operations.gc import GcRequest, gc
+        from modelver.operations.gc_remote import gc_remote
+
+        wanted = request or GcRequest()
+        if on_remote:
+            return gc_remote(self._project(), wanted, dvc_remote, confirm=lambda _: True, dry_run=dry_run, say=say)
+        return gc(self._project(), wanted, confirm=lambda _: True, dry_run=dry_run, say=say)
+
+    def backup(
+        self,
+        folder: Path,
+        *,
+        dvc_remote: str | None = None,
+        full: bool = False,
+        dry_run: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "BackupResult":
+        """Copy all versions into a folder that needs nothing else, or bring the backup there up to date.
+
+        Args:
+            folder: new, empty, or an earlier backup.
+            dvc_remote: where to look for what the cache lacks; None for the default one.
+            full: read every object in the backup again, too.
+            dry_run, say: as `tag`.
+
+        Raises:
+            Refused, CheckFailed: a version's objects are nowhere to be found, or damaged.
+            ExternalFailure: Git, a remote or the disk failed; an earlier backup is still whole.
+        """
+        from modelver.operations.backup import backup
+
+        return backup(self._project(), folder, dvc_remote=dvc_remote, full=full, dry_run=dry_run, say=say)
 
     def accept_tag(self, tag: str) -> str | None:
         """Remember that what a tag names now (returned), or that it is gone (None), is right.

@@ -78,3 +78,20 @@ def test_diff_is_as_wide_as_one_asks(tagged_repo):
     assert max(map(len, narrow.splitlines())) <= 80
     assert name in wide
     assert name not in narrow
+
+
+def test_the_library_collects_and_backs_up(tagged_repo, tmp_path):
+    import modelver
+    from modelver.core.retention import Policy
+    from modelver.operations.gc import GcRequest
+
+    cache = tagged_repo.root / ".dvc" / "cache" / "files" / "md5" / "ab" / ("c" * 30)
+    cache.parent.mkdir(exist_ok=True)
+    cache.write_bytes(b"nobody's")
+    repository = modelver.open(tagged_repo.root)
+    assert [item.md5 for item in repository.gc(GcRequest(Policy(grace=0)), dry_run=True).items] == ["ab" + "c" * 30]
+    assert cache.exists()
+    repository.gc(GcRequest(Policy(grace=0)))
+    assert not cache.exists()
+    assert repository.backup(tmp_path / "backup").versions == ("m@v1.0.0",)
+    assert (tmp_path / "backup" / "modelver-backup.json").is_file()
