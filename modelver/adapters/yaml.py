@@ -125,16 +125,14 @@ def load(data: bytes, where: str, *, max_bytes: int = MAX_BYTES, max_nodes: int 
 
 
 def _mend_conflict(where: str) -> str:
-    """What to do about conflict markers: nobody can merge hashes by hand, so a generated file is made again."""
+    """What to do about conflict markers: nobody can merge hashes by hand, and of several files they must fit together,
+    so one side is taken of all that is made for a model; `status` knows which files, and what is under way."""
     folder, _, name = where.rpartition("/")
     if name == "metadata.yaml" and folder.startswith("models/"):
-        again = f"dvc repro, and modelver record {shlex.quote(folder.removeprefix('models/'))}"
-    elif name in ("dvc.lock", "metadata.yaml") or name.endswith(".dvc"):
-        again = "dvc repro, and modelver record NAME"
-    else:
-        return f"mend it, then: git add {shlex.quote(where)}"
-    file = shlex.quote(where)
-    return f"git checkout --theirs -- {file} && git add -- {file}   (or --ours; then {again})"
+        return f"modelver status {shlex.quote(folder.removeprefix('models/'))}   (says how to take one side)"
+    if name in ("dvc.lock", "metadata.yaml") or name.endswith(".dvc"):
+        return "modelver status   (says how to take one side of a whole model)"
+    return f"mend it, then: git add {shlex.quote(where)}"
 
 
 def load_mapping(data: bytes, where: str, *, max_nodes: int = MAX_NODES) -> dict[str, Any]:

@@ -158,14 +158,12 @@ CONFLICT = b"a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> x\n"
     ("where", "hint"),
     [
         ("params.yaml", "mend it, then: git add params.yaml"),
-        ("dvc.lock", "git checkout --theirs -- dvc.lock && git add -- dvc.lock   (or --ours; then dvc repro, and "),
-        ("a b/w.dvc", "git checkout --theirs -- 'a b/w.dvc' && git add -- 'a b/w.dvc'   (or --ours; then dvc repro"),
-        ("models/t/m/metadata.yaml", "git checkout --theirs -- models/t/m/metadata.yaml && git add -- models/t/m/meta"),
+        ("dvc.lock", "modelver status   ("),
+        ("a b/w.dvc", "modelver status   ("),
+        ("models/t/m/metadata.yaml", "modelver status t/m   ("),
     ],
 )
 def test_conflict_markers_in_a_generated_file_are_not_mended_by_hand(where, hint):
     with pytest.raises(InvalidInput) as caught:
         yaml.load(CONFLICT, where)
     assert caught.value.hint.startswith(hint)
-    if where.endswith("metadata.yaml"):
-        assert caught.value.hint.endswith("dvc repro, and modelver record t/m)")
