@@ -1,5 +1,6 @@
 """DVC, by its Python API: a project's set-up, `dvc add`, and whether its stages are current."""
 
+import json
 import logging
 import os
 import subprocess
@@ -59,7 +60,31 @@ def add(root: Path, path: str) -> None:
         ExternalFailure: DVC refused.
     """
     with _repo(root) as repo:
-        repo.add(str(root / path))
+        before = _halves(repo)
+        try:
+            repo.add(str(root / path))
+        except BaseException:
+            # on a full disk DVC leaves what it has of a file, and nobody looks for it
+            for half in _halves(repo) - before:
+                half.unlink(missing_ok=True)
+            _remove_torn_lock(Path(repo.tmp_dir) / "rwlock")
+            raise
+
+
+def _remove_torn_lock(rwlock: Path) -> None:
+    """DVC writes it in place, and refuses to work as long as it is no JSON; this process held it last."""
+    try:
+        json.loads(rwlock.read_bytes())
+    except ValueError:
+        rwlock.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def _halves(repo: Any) -> set[Path]:
+    """What is on its way into DVC's cache (names of ``dvc_objects.fs.utils.tmp_fname``)."""
+    top = Path(repo.cache.local.path)
+    return {*top.glob(".*.tmp"), *top.glob("[0-9a-f][0-9a-f]/.*.tmp")}
 
 
 def add_default_remote(root: Path, url: str) -> None:

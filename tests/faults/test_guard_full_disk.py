@@ -162,7 +162,9 @@ def _is_rubbish(path: str) -> bool:
     """What nobody will look for. Whole objects of a cache, Git's objects and its own temporary ones, which `git gc`
     removes, are neither needed nor in the way; nor are the files that locks are held by."""
     name = path.rsplit("/", 1)[-1]
-    if "/objects/" in path or name in ("lock", ".lock", "restore.lock") or path == "repo/.dvc/tmp/rwlock.lock":
+    if "/objects/" in path or name in ("lock", ".lock", "restore.lock") or path.startswith("repo/.dvc/tmp/rwlock"):
+        return False
+    if path in ("repo/.gitignore", "repo/plain.bin.dvc"):  # of `dvc add`, which the rerun takes over
         return False
     if path.startswith(("repo/.dvc/cache/files/md5/", "storage/files/md5/")):
         return len(name.removesuffix(".dir")) != 30
