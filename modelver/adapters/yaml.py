@@ -242,6 +242,15 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def text(self, data: str) -> Any:
+        """Text in quotes wherever `_Loader` would not read it as text: PyYAML leaves ``1e1`` and ``0o7`` bare."""
+        patterns = (pattern for _, pattern in _Loader.yaml_implicit_resolvers.get(data[:1], ()))
+        style = "'" if any(pattern.match(data) for pattern in patterns) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
 
 def _check_events(text: str, where: str, max_nodes: int) -> None:
     """Refuse deep nesting before the loader recurses into it, and more nodes than memory and patience are there for."""

@@ -126,6 +126,16 @@ def test_merges_of_merges():
     assert yaml.load(b"\n".join(lines), "x")["a29"] == {"x": 1}
 
 
+@pytest.mark.parametrize(
+    "text", ["1e1", "12e34567", "0o7", "0x1F", "1.", "null", "1", "", "<<", "+1", ".inf", "on", "1:2"]
+)
+def test_text_that_looks_like_a_number_stays_text(text):
+    assert yaml.load_mapping(yaml.dump({"a": text, "b": {text or "c": [text]}}), "x") == {
+        "a": text,
+        "b": {text or "c": [text]},
+    }
+
+
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=20),
