@@ -107,7 +107,7 @@ def copy_file(
         try:
             try:
                 found = _fill(reading, writing, digest)
-                os.fchmod(writing, _default_mode() if mode is None else mode)
+                os.fchmod(writing, 0o666 & ~umask() if mode is None else mode)
                 if settled:
                     now = time.time_ns()
                     os.utime(writing, ns=(now, now - SETTLED_NS))
@@ -118,6 +118,19 @@ def copy_file(
             Path(name).unlink(missing_ok=True)
             raise
     return found
+
+
+def umask() -> int:
+    """The process's umask, read without changing it where the system shows it (other threads make files too)."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    except OSError:
+        pass
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def digest_file(path: Path) -> Digest:
@@ -231,12 +244,6 @@ def _digest(pieces: Iterator[memoryview]) -> Digest:
     with Digester() as digester:
         digester.run(pieces, [first, second])
     return Digest(first.hexdigest(), second.hexdigest())
-
-
-def _default_mode() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import stat
 from contextlib import ExitStack
 from pathlib import Path
 
-from modelver.disk.files import fsync_folder
+from modelver.disk.files import fsync_folder, umask
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.scratch import scratch
 
@@ -134,19 +134,6 @@ def refuse_place(target: Path, *, force: bool, single: bool) -> None:
         raise Refused(
             f"{target} is a repository or a mounted disk, and would be replaced whole", hint="-o another place"
         )
-
-
-def umask() -> int:
-    """The process's umask, read without changing it where the system shows it (other threads make files too)."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    except OSError:
-        pass
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _exchange(content: Path, target: Path) -> None:

@@ -250,3 +250,17 @@ def test_what_is_no_file_has_no_digest(tmp_path):
     with pytest.raises(NotFound):
         cache.digest(tmp_path / "none")
     assert cache.get(tmp_path / "none") is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only where the system shows the umask")
+def test_a_copy_never_touches_the_umask(tmp_path, monkeypatch):
+    """It belongs to the whole process: of two threads that set it and set it back, one may leave the other's."""
+    (tmp_path / "a").write_bytes(b"a")
+    old = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", lambda _: pytest.fail("the umask was set"))
+            copy_file(tmp_path / "a", tmp_path / "b")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o640
