@@ -193,8 +193,8 @@ GUARANTEES = (
             Proof("operations/test_restore.py::test_a_full_disk_leaves_the_out_as_it_was", "checkout"),
             Proof("faults/test_get_kill.py::test_a_full_disk", "`get`s"),
         ),
-        "Not taken back is what DVC's own `add` has done for a plain model when the disk gets full: its pointer and its\n"
-        "line in `.gitignore`. The rerun takes them over.",
+        "Not taken back is what DVC's own `add` has done for a plain model when the disk gets full: its pointer and\n"
+        "its line in `.gitignore`. The rerun takes them over.",
     ),
     Guarantee(
         10,

@@ -236,10 +236,15 @@ class _Backup:
             if bundle.is_file() and digest_file(bundle).sha256 == self._old.bundle_sha256:
                 return bundle, dict(self._old.refs)
         part = place / "new.bundle.part"
-        refs = make_bundle(git, part)
-        _flush(part)
-        have = fetched_refs(part, place / "check.part")
-        shutil.rmtree(place / "check.part")
+        try:
+            refs = make_bundle(git, part)
+            _flush(part)
+            have = fetched_refs(part, place / "check.part")
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        finally:
+            shutil.rmtree(place / "check.part", ignore_errors=True)
         lacking = sorted(name for name, value in refs.items() if name != "HEAD" and have.get(name) != value)
         if lacking:
             raise ExternalFailure(f"Git's bundle does not hold {lacking[0]}", hint="git fsck")
