@@ -1,5 +1,6 @@
 """``modelver verify``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,13 @@ from modelver.cli.context import (
 from modelver.errors import CheckFailed, InvalidInput
 
 if TYPE_CHECKING:
+    from modelver.core.verify import Problem
     from modelver.operations.verify import Verdict, VerifyReport
+
+_ELSEWHERE = "modelver verify --remote   (asks the DVC remote; dvc fetch --all-tags brings them here)"
+
+_MOST = 3
+"""Problems of one kind with one mend that are shown of a version; JSON has all."""
 
 
 def verify(
@@ -108,25 +115,55 @@ def verify(
         out_json(report.to_dict())
     else:
         out(_answer(report, form))
-    wrong = [verdict.tag for verdict in (*report.versions, *report.decisions) if not verdict.ok]
-    if wrong:
-        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        raise CheckFailed(f"not as published, or not to be restored: {', '.join(wrong[:4])}{more}")
+    bad = [verdict for verdict in (*report.versions, *report.decisions) if not verdict.ok]
+    if all(map(_unchecked, bad)) and bad:
+        raise CheckFailed(f"weights are not on this machine, so not checked: {_listed(bad)}", hint=_ELSEWHERE)
+    if bad:
+        raise CheckFailed(f"not as published, or not to be restored: {_listed([v for v in bad if not _unchecked(v)])}")
+
+
+def _unchecked(verdict: "Verdict") -> bool:
+    """Whether nothing is wrong but that the weights are elsewhere, as in a fresh clone."""
+    return not verdict.ok and all(problem.kind == "unchecked" for problem in verdict.problems)
+
+
+def _listed(verdicts: "Sequence[Verdict]") -> str:
+    tags = [verdict.tag for verdict in verdicts]
+    return ", ".join(tags[:4]) + (f" and {len(tags) - 4} more" if len(tags) > 4 else "")
+
+
+def _verdict(verdict: "Verdict") -> str:
+    return "ok" if verdict.ok else "not checked" if _unchecked(verdict) else "NO"
 
 
 def _answer(report: "VerifyReport", form: Format) -> str:
     from modelver.core.printable import printable
 
     verdicts = [*report.versions, *report.decisions]
-    rows = [(v.tag, "ok" if v.ok else "NO", _signature(v), _checked(v)) for v in verdicts]
+    rows = [(v.tag, _verdict(v), _signature(v), _checked(v)) for v in verdicts]
     lines = [table(rows, ("tag", "verdict", "signature", "objects checked"), form)]
     for verdict in verdicts:
-        for problem in verdict.problems:
-            lines += ["", f"{verdict.tag}: {problem.kind}: {printable(problem.what)}: {printable(problem.message)}"]
-            lines += [f"    {printable(problem.hint)}"] if problem.hint else []
+        lines += [] if _unchecked(verdict) else _problems(verdict)
         lines += [f"note: {verdict.tag}: {printable(note)}" for note in verdict.notes]
     lines += [f"note: {printable(note)}" for note in report.notes]
     return "\n".join(lines)
+
+
+def _problems(verdict: "Verdict") -> list[str]:
+    from modelver.core.printable import printable
+
+    groups: dict[tuple[str, str], list[Problem]] = {}
+    for problem in verdict.problems:
+        groups.setdefault((problem.kind, problem.hint), []).append(problem)
+    lines = []
+    for (kind, hint), problems in groups.items():
+        lines.append("")
+        for problem in problems[:_MOST]:
+            lines.append(f"{verdict.tag}: {kind}: {printable(problem.what)}: {printable(problem.message)}")
+        if len(problems) > _MOST:
+            lines.append(f"{verdict.tag}: {kind}: and {len(problems) - _MOST} more such")
+        lines += [f"    {printable(hint)}"] if hint else []
+    return lines
 
 
 def _signature(verdict: "Verdict") -> str:

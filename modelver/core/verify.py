@@ -25,6 +25,7 @@ Kind = Literal[
     "lock",
     "weights",
     "missing",
+    "unchecked",
     "signature",
     "partial",
     "weights-signature",

@@ -174,7 +174,8 @@ def verify(project: Project, request: VerifyRequest, *, bars: Bars = no_bars) ->
 
 def _as_made(verdict: Verdict) -> bool:
     """Whether what the tag says is right, wherever its weights are: only such a tag is worth remembering."""
-    return all(problem.kind in ("missing", "weights", "weights-signature", "partial") for problem in verdict.problems)
+    about_weights = ("missing", "unchecked", "weights", "weights-signature", "partial")
+    return all(problem.kind in about_weights for problem in verdict.problems)
 
 
 def accept(project: Project, tag: str) -> str | None:

@@ -219,7 +219,7 @@ def _not_here(tag: str, absent: Sequence[Needed], count: int) -> list[Problem]:
     what = "the weights are" if len(absent) == count else f"{len(absent)} of {count} files are"
     return [
         Problem(
-            "missing",
+            "unchecked",
             absent[0].what if len(absent) == 1 else tag,
             f"not checked: {what} not on this machine ({names})",
             f"modelver verify {shlex.quote(tag)} --remote   (or bring them here: dvc fetch --all-tags)",

@@ -119,7 +119,7 @@ def test_a_flip_that_leaves_no_trace_in_the_times_is_found_by_full(tagged_repo):
 def test_what_is_not_here_is_not_called_right(stored, tmp_path):
     shutil.rmtree(stored.root / ".dvc/cache")
     one = verdict(stored, ok=False)
-    assert (kinds(one), one["checked"]) == (["missing"], {"local": 0})
+    assert (kinds(one), one["checked"]) == (["unchecked"], {"local": 0})
     assert "not checked: the weights are not on this machine" in one["problems"][0]["message"]
     assert "--remote" in one["problems"][0]["hint"]
     there = verdict(stored, remote=True)
@@ -133,10 +133,10 @@ def test_an_object_that_is_none(tagged_repo):
     path = next(path for path in objects(tagged_repo) if not path.name.endswith(".dir"))
     path.unlink()
     os.mkfifo(path)  # to open it would wait for a writer for ever
-    assert kinds(verdict(tagged_repo, ok=False)) == ["missing"]
+    assert kinds(verdict(tagged_repo, ok=False)) == ["unchecked"]
     path.unlink()
     path.symlink_to("/dev/zero")
-    assert kinds(verdict(tagged_repo, ok=False)) == ["missing"]
+    assert kinds(verdict(tagged_repo, ok=False)) == ["unchecked"]
 
 
 def test_a_listing_that_git_spells_out_need_not_be_here(tagged_repo):
@@ -149,7 +149,7 @@ def test_one_object_is_missing_here(tagged_repo):
     path = next(path for path in objects(tagged_repo) if not path.name.endswith(".dir"))
     path.unlink()
     (problem,) = verdict(tagged_repo, ok=False)["problems"]
-    assert (problem["kind"], "1 of 2 files are not on this machine" in problem["message"]) == ("missing", True)
+    assert (problem["kind"], "1 of 2 files are not on this machine" in problem["message"]) == ("unchecked", True)
 
 
 def test_each_object_of_the_remote_missing_cut_and_flipped(stored, tmp_path):
@@ -227,7 +227,10 @@ def test_a_shallow_clone_without_tags(tagged_repo, tmp_path):
     box = tagged_repo.clone(tmp_path / "shallow", "--depth", "1", "--no-tags")
     refused = box.refused("verify")
     box.git("fetch", "-q", *box.hint(refused).split()[2:])
-    assert kinds(verdict(box, ok=False)) == ["missing"]
+    assert kinds(verdict(box, ok=False)) == ["unchecked"]
+    said = box.mv("verify", status=1)
+    assert "m@v1.0.0  not checked" in said.out
+    assert box.hint(said) == "modelver verify --remote"
 
 
 def test_a_version_that_gto_made(tagged_repo):
