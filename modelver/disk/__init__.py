@@ -8,6 +8,7 @@ from modelver.disk.files import (
     exclusive,
     open_regular,
     remove_file,
+    umask,
     write_atomic,
 )
 from modelver.disk.hashes import HashCache
@@ -21,5 +22,6 @@ __all__ = [
     "exclusive",
     "open_regular",
     "remove_file",
+    "umask",
     "write_atomic",
 ]

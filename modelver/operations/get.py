@@ -10,11 +10,11 @@ from typing import Any
 from modelver.adapters.git import GitRepository
 from modelver.core.names import version_tag
 from modelver.core.registry import ModelVersion
-from modelver.disk import copy_file
+from modelver.disk import copy_file, umask
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.consumer import Source, consumer_cache, open_source, refuse_yanked
 from modelver.operations.fetching import JOBS, ObjectStore, Tick, holds
-from modelver.operations.landing import Landing, refuse_place, umask
+from modelver.operations.landing import Landing, refuse_place
 from modelver.operations.objects import listings_of
 from modelver.operations.pinned import Pinned, Wanted, pin
 

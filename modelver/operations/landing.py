@@ -8,7 +8,8 @@ import stat
 from contextlib import ExitStack
 from pathlib import Path
 
-from modelver.disk.files import fsync_folder, umask
+from modelver.disk import umask
+from modelver.disk.files import fsync_folder
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.scratch import scratch
 

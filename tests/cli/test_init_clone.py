@@ -8,6 +8,7 @@ def test_where_only_hooks_were_installed_the_next_step_is_the_weights(tagged_rep
         "hook post-checkout",
         "hook post-merge",
         "hook post-rewrite",
+        "hook pre-push",
     ]
     assert "next: modelver restore" in done.err
     assert "git" not in done.err
