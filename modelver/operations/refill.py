@@ -7,7 +7,7 @@ from pathlib import Path
 from modelver.adapters import yaml
 from modelver.core.layout import DVC_LOCK
 from modelver.core.manifest import FileEntry, dvc_dir_hash
-from modelver.core.pointers import Out, locked_stages
+from modelver.core.pointers import Out, locked_stages, outs_in
 from modelver.disk import HashCache
 from modelver.errors import InvalidInput
 
@@ -25,6 +25,20 @@ def refill(root: Path, out: Out, hashes: HashCache) -> str | None:
         return f"dvc commit --force {shlex.quote(out.pointer)}"
     stage = _stage(root, out)
     return None if stage is None else f"dvc commit --force {shlex.quote(stage)}"
+
+
+def out_around(root: Path, path: str) -> Out | None:
+    """What DVC tracks in the working tree that is ``path`` or a folder around it; None where nothing is."""
+    places = [path, *(str(parent) for parent in Path(path).parents if str(parent) != ".")]
+    for pointer in (*(f"{place}.dvc" for place in places), DVC_LOCK):
+        try:
+            outs = outs_in(pointer, yaml.load((root / pointer).read_bytes(), pointer))
+        except (InvalidInput, OSError):
+            continue
+        found = next((out for out in outs if out.path in places), None)
+        if found is not None:
+            return found
+    return None
 
 
 def _whole(root: Path, out: Out, hashes: HashCache) -> bool:

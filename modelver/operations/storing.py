@@ -12,6 +12,7 @@ from modelver.disk import HashCache, digest_file
 from modelver.errors import CheckFailed, ExternalFailure, ModelverError, NotFound, Refused
 from modelver.operations.facts import collect, model_names
 from modelver.operations.objects import Listings, Needed, version_objects
+from modelver.operations.refill import out_around, refill
 from modelver.operations.remembered import Remembered
 from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.transfer import (
@@ -165,7 +166,7 @@ def store(
     lacking = [finding for finding in findings if finding.state in ("missing", "wrong")]
     here = local_objects(cache, hashes, [finding.needed for finding in lacking], jobs=jobs, bars=bars)
     pairs = list(zip(lacking, here, strict=True))
-    _refuse_unavailable(remote, wanted, [pair for pair in pairs if not pair[1].usable], root)
+    _refuse_unavailable(remote, wanted, [pair for pair in pairs if not pair[1].usable], root, hashes)
     missing = [found.needed.what for found, local in pairs if not local.usable]
     missing += [path for _, path in wanted.unlisted if path not in missing]
     if missing:
@@ -223,7 +224,11 @@ def _not_given_back(remote: DvcRemote, finding: Finding, local: Local) -> Modelv
 
 
 def _refuse_unavailable(
-    remote: DvcRemote, wanted: Wanted, pairs: Sequence[tuple[Finding, Local]], root: Path | None
+    remote: DvcRemote,
+    wanted: Wanted,
+    pairs: Sequence[tuple[Finding, Local]],
+    root: Path | None,
+    hashes: HashCache,
 ) -> None:
     pairs = [(found, local) for found, local in pairs if not found.needed.lineage]
     if not pairs:
@@ -242,24 +247,22 @@ def _refuse_unavailable(
     if local.why:
         raise CheckFailed(
             f"{what} is damaged in DVC's cache ({local.why}) and {there} on DVC remote {remote.name}{more}",
-            hint=f"rm -f {shlex.quote(str(local.data))} && {_bring_back(item, tag, root)}",
+            hint=f"rm -f {shlex.quote(str(local.data))} && {_bring_back(item, tag, root, hashes)}",
         )
     raise Refused(
         f"{what} is not in DVC's cache, and {there} on DVC remote {remote.name}{more}",
-        hint=_bring_back(item, tag, root),
+        hint=_bring_back(item, tag, root, hashes),
     )
 
 
-def _bring_back(item: Needed, tag: str, root: Path | None) -> str:
+def _bring_back(item: Needed, tag: str, root: Path | None, hashes: HashCache) -> str:
     """The command that brings an object into the cache."""
     place = None if root is None else root / item.what
     if root is None or place is None or not place.is_file() or place.is_symlink():
         return _elsewhere(tag)
-    if digest_file(place).md5 != item.md5:
-        return _elsewhere(tag)
-    folders = [Path(item.what), *Path(item.what).parents]
-    pointer = next((f"{path}.dvc" for path in folders if (root / f"{path}.dvc").is_file()), "")
-    return f"dvc commit --force {shlex.quote(pointer) if pointer else ''} && modelver push {tag}".replace("  ", " ")
+    out = out_around(root, item.what) if hashes.digest(place).md5 == item.md5 else None
+    mend = None if out is None else refill(root, out, hashes)
+    return _elsewhere(tag) if mend is None else f"{mend} && modelver push {tag}"
 
 
 def _elsewhere(tag: str) -> str:

@@ -1,6 +1,7 @@
 """What Git holds of a version, judged: tag, sidecar, manifests, pointers against each other. No weights are read."""
 
 import hashlib
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,8 +89,13 @@ def _judge_commit(sound: SoundCommit, version: ModelVersion, found: Files, count
         found.add([_partial(version, found.document is not None)])
     try:
         found.facts = collect(sound, version.model)
-    except (InvalidInput, NotFound) as error:
+    except InvalidInput as error:
         found.add([Problem("file", version.tag, error.message, error.hint)])
+        return
+    except NotFound as error:  # to add the model now would mend nothing in a commit that is there
+        tag = shlex.quote(version.tag)
+        hint = f"git tag -d {tag}   (if nobody else has it yet; else: modelver yank {tag} --reason '…')"
+        found.add([Problem("file", version.tag, error.message, hint)])
         return
     _judge_weights(sound, found.facts, found, count)
     if found.document is not None and recorded is not None and found.facts.files is not None:

@@ -560,7 +560,8 @@ def test_a_version_whose_weights_nobody_tracks_is_refused(empty_repo):
 def staged_template(empty_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     box = copied(empty_template, tmp_path_factory.mktemp("staged"))
     box.write("rows.csv", "1\n2\n")
-    box.dvc("add", "-q", "rows.csv")
+    box.write("notes.bin", "noted\n")
+    box.dvc("add", "-q", "rows.csv", "notes.bin")
     stage = "  train:\n    cmd: cp rows.csv w.bin && echo weights >> w.bin\n    deps: [rows.csv]\n    outs: [w.bin]\n"
     box.write("dvc.yaml", (box.root / "dvc.yaml").read_text().replace("stages:\n", "stages:\n" + stage, 1))
     box.dvc("repro", "-q", "train")
@@ -601,8 +602,10 @@ def test_lost_lineage_is_told_and_lost_weights_are_refused(staged):
     storage.delete(WEIGHTS)
     refused = staged.refused("push", "p@v1")
     assert WEIGHTS in refused.err
+    staged.write("notes.bin", "changed, and nobody's business here\n")
     staged.mend(refused)
     assert WEIGHTS in storage.objects()
+    assert staged.git("status", "--porcelain") == ""
 
 
 def test_manifests_that_contradict_each_other_are_refused(box, hub, storage):

@@ -354,3 +354,12 @@ def test_help_and_list_load_nothing_heavy(tagged_repo):
     )
     tagged_repo.run("python", "-c", code)
     assert json.loads(tagged_repo.mv("verify", "--format", "json").out)["ok"]
+
+
+def test_a_tag_of_a_commit_without_the_model_names_what_ends_it(tagged_repo):
+    first = tagged_repo.git("rev-list", "--max-parents=0", "HEAD")
+    tagged_repo.git("tag", "-a", "-m", "plain", "m@v2.0.0", first)
+    done = tagged_repo.mv("verify", "m@v2.0.0", "--format", "json", status=1)
+    (hint,) = {p["hint"] for p in done.json()["versions"][0]["problems"] if p["kind"] == "file"}
+    tagged_repo.run("sh", "-c", hint.split("   (")[0])
+    assert [v["tag"] for v in tagged_repo.mv("verify", "--format", "json").json()["versions"]] == ["m@v1.0.0"]
