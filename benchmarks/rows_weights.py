@@ -169,6 +169,7 @@ def export(bench: Bench) -> list[Line]:
     runs = alternate({"md5sum": bench.md5sum, "export": lambda _: repo.export()}, bench.rounds)
     ratio = ratios(runs["export"], runs["md5sum"])
     peak = Spread.of([run.peak / bench.big.bytes for run in runs["export"]])
+    mib = Spread.of([run.peak / MIB for run in runs["export"]])
     met = ratio.median <= 3, peak.greatest <= 1.25
     profile = "" if all(met) else profiles.calls(bench.box, repo.root, ["stage", "export", "m"])
     repo.drop()
@@ -179,7 +180,10 @@ def export(bench: Bench) -> list[Line]:
             "export", f"{name}: split, hash, recorded run", seconds(runs["export"]).text(" s"),
             f"{ratio.text()} × md5sum", "≤ 3 × `md5sum`", met[0], profile,
         ),
-        Line("export", f"{name}: peak memory", "", f"{peak.text()} × the model", "≤ 1.25 × the model", met[1]),
+        Line(
+            "export", f"{name}: peak memory", mib.text(" MiB"), f"{peak.text()} × the model", "≤ 1.25 × the model",
+            met[1],
+        ),
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROWS = {"startup", "list", "add", "tag", "storage", "diff", "checkout", "release"}
+ROWS = {"startup", "list", "add", "export", "tag", "storage", "diff", "checkout", "release"}
 
 
 def bench(*options: str) -> subprocess.CompletedProcess[str]:

@@ -174,6 +174,8 @@ def _lines(data: bytes, where: str) -> Iterable[tuple[int, dict[str, object]]]:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected text, found {type(value).__name__}")
+    if not value.isascii():
+        value.encode("utf-8")  # JSON can spell half a surrogate pair, which no file can hold: a ValueError
     return value
 
 

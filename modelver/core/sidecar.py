@@ -304,15 +304,26 @@ def _check_plain(value: object, where: str, place: str, depth: int) -> None:
             if not isinstance(key, str):
                 hint = "put the name in quotes"
                 raise InvalidInput(f"{where}: {_join(place, _show(key))}: the name is {_type(key)}, not text", hint)
+            _check_text(key, where, place)
             _check_plain(item, where, _join(place, printable(key)), depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _check_plain(item, where, f"{place}[{index}]", depth + 1)
+    elif isinstance(value, str):
+        _check_text(value, where, place)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidInput(f"{where}: {place}: {value} is not a finite number")
-    elif value is not None and not isinstance(value, str | int | bool):
+    elif value is not None and not isinstance(value, int | bool):
         raise InvalidInput(f"{where}: {place}: {_type(value)} where text or a number belongs", "put it in quotes")
+
+
+def _check_text(text: str, where: str, place: str) -> None:
+    """JSON and YAML can spell half a surrogate pair (``\\ud800``), which UTF-8 can't."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{where}: {place}: {ascii(text)[:80]} is no text that UTF-8 can hold") from None
 
 
 @cache

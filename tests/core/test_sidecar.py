@@ -1,6 +1,7 @@
 """The sidecar: built, checked and ordered, against a golden file of every schema version ever released."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from modelver.core import sidecar
 from modelver.core.card import CardFacts
-from modelver.core.manifest import FileEntry, TensorEntry
+from modelver.core.manifest import FileEntry, TensorEntry, load_files, load_tensors
 from modelver.errors import InvalidInput
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -255,6 +256,25 @@ def test_every_key_is_required(key):
     del document[key]
     with pytest.raises(InvalidInput, match=key):
         sidecar.validate(document, "m.yaml")
+
+
+@pytest.mark.parametrize("place", ["value", "name"])
+def test_half_a_surrogate_pair_is_refused_in_words(place):
+    """JSON and YAML can spell it; UTF-8, in which the sidecar is written, can't."""
+    document = golden()
+    document["metrics"] = {"a": {"b": "x\ud800"}} if place == "value" else {"a\udfff": 1.0}
+    with pytest.raises(InvalidInput, match="UTF-8"):
+        sidecar.validate(document, "m.yaml")
+
+
+@pytest.mark.parametrize("load", [load_files, load_tensors])
+def test_half_a_surrogate_pair_in_a_manifest(load):
+    entry = {
+        "path": "a\ud800", "name": "a\ud800", "dtype": "float32", "shape": [1], "bytes": 4, "md5": "0" * 32,
+        "sha256": "0" * 64,
+    }  # fmt: skip
+    with pytest.raises(InvalidInput, match="line 1"):
+        load(json.dumps(entry).encode())
 
 
 @pytest.mark.parametrize("schema", ["modelver/sidecar/2", "modelver/sidecar/17"])

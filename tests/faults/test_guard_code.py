@@ -228,6 +228,7 @@ def test_every_command_is_looked_at() -> None:
     elsewhere = {
         "record": "as tag",
         "yank": "as promote",
+        "sign": "reads Git's manifest alone",
         "demo": "a repository of its own",
         "stage": "the explicit stages",
         "hook": "Git's hooks: restore",
