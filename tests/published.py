@@ -82,6 +82,10 @@ class BucketStorage:
         bodies = {key: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
         return {"".join(key.split("/")[-2:]): data for key, data in bodies.items()}
 
+    def read(self, md5: str) -> bytes:
+        data: bytes = self.client.get_object(Bucket=self.bucket, Key=self._key(md5))["Body"].read()
+        return data
+
     def put(self, md5: str, data: bytes) -> None:
         self.client.put_object(Bucket=self.bucket, Key=self._key(md5), Body=data)
 

@@ -98,6 +98,10 @@ def convert(model: Any, name: str, inputs: Sequence[Input], dtype: str, options:
             hint="https://onnx.ai/sklearn-onnx/supported.html lists what converts; "
             "`modelver add --plain` versions the file as it is",
         ) from None
+    # skl2onnx keeps the domains in a set, whose order differs from process to process
+    imports = sorted(proto.opset_import, key=lambda item: str(item.domain))
+    del proto.opset_import[:]
+    proto.opset_import.extend(imports)
     # skl2onnx makes names of letters, digits and underscores, each of its own: inputs are known by their order.
     called = [value.name for value in proto.graph.input]
     columns = {name: item.name for name, item in zip(called, inputs, strict=True)}

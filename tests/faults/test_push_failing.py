@@ -126,5 +126,6 @@ def test_storage_killed_midway(empty_repo: Sandbox, swift, tmp_path: Path) -> No
     assert hub.refs() == {}
     done = box.mv("push", "--format", "json").json()
     assert 0 < done["objects"]["uploaded"] < len(wanted), "what had been stored is not sent again"
-    assert storage.objects() == wanted
+    # by name: Swift's listing may lack an object for a while that was stored while a server was down
+    assert {md5: storage.read(md5) for md5 in wanted} == wanted
     assert hub.tags() == ["m@v1.0.0"]
