@@ -1,4 +1,4 @@
-"""Killing `modelver tag` at every system call that changes something.
+"""Killing a command of modelver at every system call that changes something.
 
 strace kills a process as it enters its N-th call of a set, so the N-th call is not carried out and all before it are.
 Its count is per process, so Python and each Git that it starts are counted and killed on their own: a stand-in for
@@ -10,10 +10,15 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox import Sandbox
+
+PARTS = range(8)
+"""A whole sweep is divided, so that it can be carried on where it stopped, and by several processes at once."""
 
 CHANGES = (
     "rename,renameat,renameat2,write,pwrite64,writev,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,"
@@ -107,6 +112,34 @@ class Killer:
         done = subprocess.run([*prefix, *self.command], cwd=box.root, env=env, capture_output=True, check=False)
         assert b"Traceback" not in done.stderr, done.stderr.decode()
         return done.returncode
+
+
+def part_of(points: Sequence[Point], part: int) -> list[Point]:
+    """One of `PARTS`, chosen by the number of the call.
+
+    How often Python polls differs from run to run, and so does the list of points: a share of the list would let some
+    slip through between two processes, each of which has a list of its own.
+    """
+    return [point for point in points if (point.process + point.when) % len(PARTS) == part]
+
+
+def sweep(points: Sequence[Point], check: Callable[[Point, Path], None], scratch: Path) -> None:
+    """Check each point in a place of its own in ``scratch``; fail with the list of those that failed.
+
+    The environment variable ``KILL_ONLY`` chooses the points whose names contain it.
+    """
+    chosen = os.environ.get("KILL_ONLY", "")
+    points = [point for point in points if chosen in str(point)]
+    failures = []
+    for number, point in enumerate(points):
+        place = scratch / str(number)
+        try:
+            check(point, place)
+        except AssertionError as error:
+            failures.append(f"{point}: {error}")
+        shutil.rmtree(place, ignore_errors=True)
+    print(f"{len(points)} points: {sorted(Counter(point.mode for point in points).items())}")
+    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures)
 
 
 def _calls(log: Path) -> list[tuple[int, str]]:

@@ -5,10 +5,11 @@ import random
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
-from kills import Killer, Point
+from kills import PARTS, Killer, Point, part_of, sweep
 from sandbox import environment
 from tracked import Tracked, make_template
 
@@ -74,25 +75,14 @@ def world(request, tmp_path_factory) -> World:
 
 
 def test_sampled_points(world, tmp_path):
-    _sweep(world, random.Random(11).sample(world.points, min(SAMPLE, len(world.points))), tmp_path)
+    chosen = random.Random(11).sample(world.points, min(SAMPLE, len(world.points)))
+    sweep(chosen, partial(_check, world), tmp_path)
 
 
 @pytest.mark.slow
-def test_every_point(world, tmp_path):
-    _sweep(world, world.points, tmp_path)
-
-
-def _sweep(world: World, points: list[Point], tmp_path: Path) -> None:
-    failures = []
-    for number, point in enumerate(points):
-        place = tmp_path / str(number)
-        try:
-            _check(world, point, place)
-        except AssertionError as error:
-            failures.append(f"{point}: {error}")
-        shutil.rmtree(place, ignore_errors=True)
-    print(f"{' '.join(world.command[:2])}: {len(points)} of {len(world.points)} points")
-    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures)
+@pytest.mark.parametrize("part", PARTS)
+def test_every_point(world, part, tmp_path):
+    sweep(part_of(world.points, part), partial(_check, world), tmp_path)
 
 
 def _check(world: World, point: Point, place: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from consumer import World, files_in, make_world, tree
-from kills import Killer, Point
+from kills import PARTS, Killer, Point, part_of, sweep
 from sandbox import Sandbox
 
 SAMPLE = 3
@@ -50,13 +50,13 @@ class TestKilled:
         points = self._points(world, tmp_path, kind)
         chosen = random.Random(kind).sample(points, SAMPLE)
         chosen += [p for p in points if p.mode == "python" and p.call.startswith("rename")][-1:]
-        self._sweep(world, tmp_path, kind, chosen, len(points))
+        self._sweep(world, tmp_path, kind, chosen)
 
     @pytest.mark.slow
+    @pytest.mark.parametrize("part", PARTS)
     @pytest.mark.parametrize("kind", ["folder", "single", "force"])
-    def test_every_point(self, world, tmp_path, kind):
-        points = self._points(world, tmp_path, kind)
-        self._sweep(world, tmp_path, kind, points, len(points))
+    def test_every_point(self, world, tmp_path, kind, part):
+        self._sweep(world, tmp_path, kind, part_of(self._points(world, tmp_path, kind), part))
 
     def _options(self, kind: str) -> tuple[str, ...]:
         return {"folder": (), "single": ("--single-file",), "force": ("--force",)}[kind]
@@ -75,24 +75,17 @@ class TestKilled:
         assert len(points) > 50
         return points
 
-    def _sweep(self, world: World, tmp_path: Path, kind: str, points: list[Point], total: int) -> None:
+    def _sweep(self, world: World, tmp_path: Path, kind: str, points: list[Point]) -> None:
         self._prepare(world, kind)
         before = tree(world.box.root)
         world.box.mv(*_command(world, *self._options(kind)))
         after = tree(world.box.root)
-        failures = []
-        for point in points:
-            self._prepare(world, kind)
-            try:
-                self._check(world, tmp_path, kind, point, before, after)
-            except AssertionError as error:
-                failures.append(f"{point}: {error}")
-        print(f"{kind}: {len(points)} of {total} points")
-        assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures)
+        sweep(points, lambda point, place: self._check(world, place, kind, point, before, after), tmp_path)
 
-    def _check(self, world: World, tmp_path: Path, kind: str, point: Point, before: dict, after: dict) -> None:
+    def _check(self, world: World, place: Path, kind: str, point: Point, before: dict, after: dict) -> None:
+        self._prepare(world, kind)
         command = _command(world, *self._options(kind))
-        status = Killer(tmp_path / "kill", command).kill(world.box, point)
+        status = Killer(place / "kill", command).kill(world.box, point)
         assert status in (-9, 0, 1, 2, 3), status
         left = {p: d for p, d in tree(world.box.root).items() if not p.startswith(".")}
         assert left in (before, after), "a half is there"

@@ -1,14 +1,14 @@
 """Killed anywhere, `modelver tag` leaves the old state or the new one, and the next command goes through."""
 
-import os
 import random
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
-from kills import Killer, Point
+from kills import PARTS, Killer, Point, part_of, sweep
 from sandbox import Sandbox, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -63,26 +63,14 @@ def _point_numbers(total: int) -> list[int]:
 
 
 def test_sampled_points(world, tmp_path):
-    _sweep(world, [world.points[number] for number in _point_numbers(len(world.points))], tmp_path)
+    chosen = [world.points[number] for number in _point_numbers(len(world.points))]
+    sweep(chosen, partial(_check, world), tmp_path)
 
 
 @pytest.mark.slow
-def test_every_point(world, tmp_path):
-    chosen = os.environ.get("KILL_ONLY")
-    _sweep(world, [p for p in world.points if chosen is None or chosen in str(p)], tmp_path)
-
-
-def _sweep(world: World, points: list[Point], tmp_path: Path) -> None:
-    failures = []
-    for number, point in enumerate(points):
-        try:
-            _check(world, point, tmp_path / str(number))
-        except AssertionError as error:
-            failures.append(f"{point}: {error}")
-        shutil.rmtree(tmp_path / str(number), ignore_errors=True)
-    kinds = {mode: sum(1 for p in points if p.mode == mode) for mode in ("python", "git", "both")}
-    print(f"{len(points)} points: {kinds}")
-    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures)
+@pytest.mark.parametrize("part", PARTS)
+def test_every_point(world, part, tmp_path):
+    sweep(part_of(world.points, part), partial(_check, world), tmp_path)
 
 
 def test_the_sweep_covers_what_it_claims(world):

@@ -1,17 +1,17 @@
 """Killed anywhere, `modelver push` leaves the Git remote as it was or with the whole version; the rerun finishes."""
 
 import hashlib
-import os
 import random
 import re
 import shutil
 import subprocess
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
-from kills import Killer, Point
+from kills import PARTS, Killer, Point, part_of, sweep
 from published import FolderStorage, Hub, needed, with_folder, with_hub
 from sandbox import Sandbox, environment
 
@@ -74,29 +74,16 @@ def test_the_points_cover_upload_reading_back_and_git(world: World) -> None:
 
 
 def test_sampled_points(world: World, tmp_path: Path) -> None:
-    sweep(world, random.Random(20241107).sample(world.points, SAMPLE), tmp_path)
+    sweep(random.Random(20241107).sample(world.points, SAMPLE), partial(_check, world), tmp_path)
 
 
 @pytest.mark.slow
-def test_every_point(world: World, tmp_path: Path) -> None:
-    chosen = os.environ.get("KILL_ONLY")
-    sweep(world, [p for p in world.points if chosen is None or chosen in str(p)], tmp_path)
+@pytest.mark.parametrize("part", PARTS)
+def test_every_point(world: World, part: int, tmp_path: Path) -> None:
+    sweep(part_of(world.points, part), partial(_check, world), tmp_path)
 
 
-def sweep(world: World, points: list[Point], tmp_path: Path) -> None:
-    failures = []
-    for number, point in enumerate(points):
-        place = tmp_path / str(number)
-        try:
-            check(world, point, place)
-        except AssertionError as error:
-            failures.append(f"{point}: {error}")
-        shutil.rmtree(place, ignore_errors=True)
-    print(f"{len(points)} of {len(world.points)} points")
-    assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures)
-
-
-def check(world: World, point: Point, place: Path) -> None:
+def _check(world: World, point: Point, place: Path) -> None:
     subprocess.run(["cp", "-a", str(world.folder), str(place)], check=True)
     box, hub, storage = _open(place)
     status = Killer(place / "kill", COMMAND).kill(box, point)
