@@ -1,5 +1,6 @@
 """Settings and fixtures for all tests."""
 
+import compileall
 import os
 import shutil
 import signal
@@ -19,6 +20,12 @@ settings.load_profile("modelver")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in a shell's background job; commands that tests interrupt would inherit it, and not hear them
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once: the thousands of commands under test write no bytecode, and each would do it again."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(__file__).parents[1] / "modelver", quiet=2)
 
 
 @pytest.fixture(scope="session")
