@@ -1,12 +1,16 @@
 """``modelver portability`` and ``modelver stage runtimes``."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelver.cli.context import Format, FormatOption, ModelOption, complete_ref, out, out_json, table
+from modelver.cli.context import Format, FormatOption, ModelOption, complete_ref, out, out_json, say, table
 from modelver.core.printable import printable, shorten
+
+if TYPE_CHECKING:
+    from modelver.operations.portability import Target
 
 
 def portability(
@@ -28,20 +32,46 @@ def portability(
     from modelver.operations.project import Project
 
     found = find(Project.open(Path.cwd()), ref, model)
+    if not any(target.latency for target in found):
+        say(f"latency was not recorded; declare `latency:` under `validate:` in params.yaml ({_PAGE})")
     if form is Format.json:
         out_json([target.to_dict() for target in found])
         return
-    headers = ("target", "version", "runs", "operators", "max abs", "max rel", "labels", "")
-    rows = [
-        (
-            target.name, target.version or "-", "yes" if target.ok else ("differs" if target.ran else "no"),
-            target.operators or "-", _figure(target.max_abs), _figure(target.max_rel),
-            "-" if target.label_agreement is None else f"{target.label_agreement:.2%}",
-            shorten(printable(target.reason).replace("|", "/"), 100),
-        )
-        for target in found
-    ]  # fmt: skip
-    out(table(rows, headers, form))
+    out("\n".join([table([_row(target) for target in found], _HEADERS, form), *_machine(found)]))
+
+
+_PAGE = "docs/validate.md"
+_HEADERS = (
+    "target", "version", "runs", "operators", "max abs", "max rel", "labels", "latency p50", "p95", "timed runs", "",
+)  # fmt: skip
+
+
+def _row(target: "Target") -> tuple[str, ...]:
+    times = target.latency
+    return (
+        target.name, target.version or "-", "yes" if target.ok else ("differs" if target.ran else "no"),
+        target.operators or "-", _figure(target.max_abs), _figure(target.max_rel),
+        "-" if target.label_agreement is None else f"{target.label_agreement:.2%}",
+        *(("-",) * 3 if times is None else (f"{times.p50_ratio:g}x", f"{times.p95_ratio:g}x", str(times.runs))),
+        shorten(printable(target.reason).replace("|", "/"), 100),
+    )  # fmt: skip
+
+
+def _machine(found: "Sequence[Target]") -> list[str]:
+    """What the latencies are of, and what they were measured on; nothing where there are none."""
+    timed = {target.name: target.latency for target in found if target.latency is not None}
+    if not timed:
+        return []
+    first = next(iter(timed.values()))
+    threads = ", ".join(
+        f"{printable(name)} {'its own choice' if times.threads is None else times.threads}"
+        for name, times in timed.items()
+    )
+    return [
+        "",
+        f"Latency: time for the same {first.rows} rows over that of onnxruntime in the same run, in turns, loading and "
+        f"warm-up left out. Processor: {shorten(printable(first.processor), 80)}. Threads: {threads}.",
+    ]
 
 
 def runtimes(

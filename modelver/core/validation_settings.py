@@ -33,12 +33,14 @@ class LatencySettings:
         rounds: how often the two take turns.
         runs: how often each runs in one turn.
         max_ratio: by name of `LATENCY_RATIOS`, the largest ratio to the baseline that passes.
+        max_target_ratio: by target, the largest ratio of its median to onnxruntime's that passes.
     """
 
     baseline: str = LATEST
     rounds: int = 5
     runs: int = 20
     max_ratio: Mapping[str, float] = field(default_factory=dict)
+    max_target_ratio: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,14 @@ def parse_validation(model: str, data: Mapping[str, Any]) -> ValidationSettings:
     canary = section.get("canary")
     if canary not in (None, True, False):
         raise InvalidInput(f"{where}.validate.canary must be true or false, found {canary!r}")
+    targets = _targets(data.get("targets"), f"{where}.targets")
     return ValidationSettings(
-        targets=_targets(data.get("targets"), f"{where}.targets"),
+        targets=targets,
         slices=parse_slices(section.get("slices"), f"{where}.validate.slices"),
         functions=_functions(section.get("metrics"), f"{where}.validate.metrics"),
         edges=_edges(section.get("edges"), f"{where}.validate.edges"),
         canary=canary is not False,
-        latency=_latency(section.get("latency"), f"{where}.validate.latency"),
+        latency=_latency(section.get("latency"), f"{where}.validate.latency", targets[1:]),
     )
 
 
@@ -124,23 +127,40 @@ def _edges(data: object, where: str) -> Mapping[str, EdgeRule]:
     return {name: cast(EdgeRule, "off" if given.get(name) is False else given.get(name, "report")) for name in EDGES}
 
 
-def _latency(data: object, where: str) -> LatencySettings | None:
+def _latency(data: object, where: str, targets: tuple[str, ...]) -> LatencySettings | None:
     if data is None:
         return None
-    given = _section(data, where, ("baseline", "rounds", "runs", "max_ratio"))
+    given = _section(data, where, ("baseline", "rounds", "runs", "max_ratio", "max_target_ratio"))
     baseline = given.get("baseline", LATEST)
     if not isinstance(baseline, str):
         raise InvalidInput(f"{where}.baseline must be text, found {baseline!r}", hint="write latest, or v1.2.0")
     if parse_ref(baseline).kind not in ("latest", "version", "environment"):
         raise InvalidInput(f"{where}.baseline is {baseline!r}, which names no version", hint="write latest, or v1.2.0")
-    ratios = _section(given.get("max_ratio"), f"{where}.max_ratio", LATENCY_RATIOS)
-    for name, value in ratios.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-            raise InvalidInput(f"{where}.max_ratio.{name} must be a number above 0, found {value!r}")
+    ratios = _numbers(_section(given.get("max_ratio"), f"{where}.max_ratio", LATENCY_RATIOS), f"{where}.max_ratio")
     counts = {}
     for name, low, high, default in (("rounds", 3, 100, 5), ("runs", 5, 10_000, 20)):
         value = given.get(name, default)
         if type(value) is not int or not low <= value <= high:
             raise InvalidInput(f"{where}.{name} must be a whole number from {low} to {high}, found {value!r}")
         counts[name] = value
-    return LatencySettings(baseline, counts["rounds"], counts["runs"], {k: float(v) for k, v in ratios.items()})
+    of_targets = _target_ratios(given.get("max_target_ratio"), f"{where}.max_target_ratio", targets)
+    return LatencySettings(baseline, counts["rounds"], counts["runs"], ratios, of_targets)
+
+
+def _target_ratios(data: object, where: str, targets: tuple[str, ...]) -> Mapping[str, float]:
+    hint = "write for example `targets: [openvino]` and `max_target_ratio: {openvino: 1.5}`"
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise InvalidInput(f"{where} must map a target to a number, found {data!r}", hint=hint)
+    for name in data:
+        if name not in targets:
+            raise InvalidInput(f"{where}: {name!r} is no declared target beside {DEFAULT_TARGET}", hint=hint)
+    return _numbers(data, where)
+
+
+def _numbers(given: Mapping[str, Any], where: str) -> Mapping[str, float]:
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+            raise InvalidInput(f"{where}.{name} must be a number above 0, found {value!r}")
+    return {name: float(value) for name, value in given.items()}

@@ -1,7 +1,8 @@
 """Where a version runs: the declared targets as its validation found them, one row a target."""
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelver.core.layout import Layout
@@ -9,6 +10,26 @@ from modelver.core.validation_settings import DEFAULT_TARGET
 from modelver.errors import InvalidInput, NotFound
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A target's time for the same rows, over that of onnxruntime in Python in the same run.
+
+    Attributes:
+        p50_ratio, p95_ratio: of medians and of 95th percentiles, without unit; onnxruntime's own are 1.
+        runs: how often it ran, warm-up left out.
+        threads: how many a run had; None where the runtime does not let one choose.
+        rows: rows of one run.
+        processor: what it was measured on.
+    """
+
+    p50_ratio: float
+    p95_ratio: float
+    runs: int
+    threads: int | None
+    rows: int
+    processor: str
 
 
 @dataclass(frozen=True)
@@ -20,6 +41,7 @@ class Target:
         ran, ok: whether it ran the model, and whether its answers agree.
         operators: how many kinds of operators it ran of how many the graph has (``3/3``); empty where unknown.
         max_abs, max_rel, label_agreement: parity with the recorded answers; None where there is no such figure.
+        latency: None where it was not measured.
         reason: why it did not run or does not agree; empty where it does.
     """
 
@@ -31,11 +53,12 @@ class Target:
     max_abs: float | None
     max_rel: float | None
     label_agreement: float | None
+    latency: Latency | None
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {field: getattr(self, field) for field in self.__dataclass_fields__}
+        return asdict(self)
 
 
 def portability(project: Project, ref: str | None, model: str | None = None) -> list[Target]:
@@ -56,32 +79,64 @@ def portability(project: Project, ref: str | None, model: str | None = None) -> 
     try:
         validation, source = (json.loads(found.get(path, b"{}")) for path in (layout.validation, layout.source))
         operators = len((source.get("graph") or {}).get("operators") or {})
-        checks = {check["name"]: check for check in validation["checks"]}
-        parities = validation.get("portability") or {}
-        return [
-            _target(
-                name, facts, checks, validation["parity"] if name == DEFAULT_TARGET else parities.get(name), operators
-            )
-            for name, facts in validation["targets"].items()
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return [_target(name, facts, validation, operators) for name, facts in validation["targets"].items()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise InvalidInput(f"{layout.validation} is malformed: {error!r}", hint="dvc repro") from None
 
 
-def _target(
-    name: str, facts: dict[str, Any], checks: dict[str, Any], parity: dict[str, Any] | None, operators: int
-) -> Target:
-    parity = parity or {}
+def operators_ran(ran: bool, count: int) -> str:
+    """How many kinds of operators ran of how many: a runtime that loads a graph has every operator of it, and one that
+    does not names what it lacks."""
+    return f"{count}/{count}" if ran and count else ""
+
+
+def _target(name: str, facts: dict[str, Any], validation: dict[str, Any], operators: int) -> Target:
+    checks = {check["name"]: check for check in validation["checks"]}
+    entry = (validation.get("portability") or {}).get(name) or {}
+    parity = (validation["parity"] if name == DEFAULT_TARGET else entry) or {}
     check = checks.get(name if name == DEFAULT_TARGET else f"target:{name}", {})
+    ran, ok = facts["ran"] is True, facts["ok"] is True and facts["ran"] is True
+    version = facts.get("version")
     return Target(
         name=name,
-        version=facts.get("version"),
-        ran=facts["ran"] is True,
-        ok=facts["ok"] is True and facts["ran"] is True,
-        # A runtime that loads a graph has every operator of it; one that does not names what it lacks.
-        operators=f"{operators}/{operators}" if facts["ran"] is True and operators else "",
-        max_abs=parity.get("max_abs"),
-        max_rel=parity.get("max_rel"),
-        label_agreement=parity.get("label_agreement"),
-        reason="" if facts["ok"] is True and facts["ran"] is True else str(check.get("message") or "not run"),
+        version=None if version is None else str(version),
+        ran=ran,
+        ok=ok,
+        operators=operators_ran(ran, operators),
+        max_abs=_number(parity.get("max_abs")),
+        max_rel=_number(parity.get("max_rel")),
+        label_agreement=_number(parity.get("label_agreement")),
+        latency=_latency(entry.get("latency"), validation.get("latency") or {}),
+        reason="" if ok else str(check.get("message") or "not run"),
     )
+
+
+def _latency(found: dict[str, Any] | None, machine: dict[str, Any]) -> Latency | None:
+    if found is None:
+        return None
+    threads, p50, p95 = found.get("threads"), _number(found["p50_ratio"]), _number(found["p95_ratio"])
+    if p50 is None or p95 is None:
+        raise ValueError("a latency without a figure")
+    return Latency(
+        p50_ratio=p50,
+        p95_ratio=p95,
+        runs=_count(found["runs"]),
+        threads=None if threads is None else _count(threads),
+        rows=_count(machine["rows"]),
+        processor=str(machine["processor"]),
+    )
+
+
+def _number(value: object) -> float | None:
+    """A figure of the record, which others may have written; None is none."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{str(value)[:40]!r} is no figure")
+    return value
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 < value < 10**12:
+        raise ValueError(f"{str(value)[:40]!r} is no count")
+    return value

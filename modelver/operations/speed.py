@@ -4,9 +4,7 @@ Both versions are loaded, each in a process of its own with onnxruntime and noth
 whatever else the machine does meets both. What is recorded are ratios; the processor and the thread count with them.
 """
 
-import platform
 import shutil
-import statistics
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from modelver.errors import InvalidInput, NotFound, Refused
 from modelver.operations.facts import collect
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
+from modelver.operations.timing import percentile, processor
 from modelver.runtimes.isolated import Clean, clean_process
 
 if TYPE_CHECKING:
@@ -113,23 +112,11 @@ def measure(old: Path, new: Path, inputs: "Mapping[str, Array]", asked: LatencyS
         for round_ in range(asked.rounds):
             for name in ("old", "new") if round_ % 2 == 0 else ("new", "old"):
                 memory[name] = _turn(both[name], asked.runs, times[name])
-    quantiles = {name: statistics.quantiles(values, n=100, method="inclusive") for name, values in times.items()}
-    ratios = {f"p{q}": quantiles["new"][q - 1] / quantiles["old"][q - 1] for q in (50, 95, 99)}
+    ratios = {f"p{q}": percentile(times["new"], q / 100) / percentile(times["old"], q / 100) for q in (50, 95, 99)}
     return ratios | {
         "load": min(loads["new"]) / min(loads["old"]),
         "memory": max(memory["new"], 1.0) / max(memory["old"], 1.0),
     }
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # no Linux
-    return platform.processor() or platform.machine()
 
 
 def _turn(process: Clean, runs: int, times: list[float]) -> float:

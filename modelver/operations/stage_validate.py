@@ -17,7 +17,7 @@ from modelver.errors import InvalidInput, NotFound
 from modelver.formats import compare, dataset, golden
 from modelver.formats.digest import Progress
 from modelver.formats.output import write_atomically
-from modelver.operations import canary, speed, structure
+from modelver.operations import canary, speed, structure, target_latency
 from modelver.operations.edges import judge_edges
 from modelver.operations.measure import feature_names, fixed_batch, measure
 from modelver.operations.targets import Requests, run_targets
@@ -109,9 +109,14 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     metrics = _rounded(ran.metrics)
     checks += [*ran.checks, *judge_gates(entry.gates, flatten(metrics))]
     measured = None
+    portability = ran.portability
     if asked.latency is not None and ran.inputs and all(check.ok for check in checks):
         measured = speed.compare(root, model, asked.latency, ran.inputs)
-        checks += measured.checks
+        times = target_latency.measure(asked.targets, home / "weights" / _MODEL, ran.inputs)
+        checks += [*measured.checks, *target_latency.judge(times, asked.latency.max_target_ratio)]
+        portability = {
+            name: {**portability.get(name, {}), "latency": timed.to_dict()} for name, timed in times.timed.items()
+        }
     ok = all(check.ok for check in checks)
     document = {
         "ok": ok,
@@ -119,7 +124,7 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
         "parity": None if ran.parity is None else ran.parity.to_dict(),
         "checks": [check.to_dict() for check in checks],
         "targets": ran.targets,
-        **({"portability": ran.portability} if ran.portability else {}),
+        **({"portability": portability} if portability else {}),
         **({"latency": measured.to_dict()} if measured else {}),
         "schema": [SCHEMA],
     }

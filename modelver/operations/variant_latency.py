@@ -1,23 +1,17 @@
 """How long a variant takes over its parent: a ratio of two times measured in turns in one process."""
 
 import os
-import platform
-import statistics
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from modelver.operations.timing import in_turns, processor
 from modelver.runtimes.base import Session
+from modelver.runtimes.clock import Calls
 
 if TYPE_CHECKING:
     import numpy as np
 
 SCHEMA = "modelver/variants-latency/1"
-
-_SECONDS = 1.5
-_MOST = 200
-_LEAST = 5
 
 
 def ratio(parent: Session, variant: Session, inputs: "Mapping[str, np.ndarray[Any, Any]] | None") -> dict[str, float]:
@@ -27,21 +21,9 @@ def ratio(parent: Session, variant: Session, inputs: "Mapping[str, np.ndarray[An
     """
     if not inputs:
         return {}
-    times: tuple[list[float], list[float]] = ([], [])
-    for session in (parent, variant):
-        session.run(inputs)
-    end = time.perf_counter() + _SECONDS
-    while len(times[0]) < _LEAST or (len(times[0]) < _MOST and time.perf_counter() < end):
-        for session, taken in zip((parent, variant), times, strict=True):
-            start = time.perf_counter()
-            session.run(inputs)
-            taken.append(time.perf_counter() - start)
-    before, after = (sorted(taken) for taken in times)
-    return {
-        "p50": round(statistics.median(after) / statistics.median(before), 3),
-        "p95": round(_percentile(after, 0.95) / _percentile(before, 0.95), 3),
-        "runs": len(after),
-    }
+    clocks = {"parent": Calls(lambda: parent.run(inputs)), "variant": Calls(lambda: variant.run(inputs))}
+    found = in_turns(clocks, "parent")["variant"]
+    return {"p50": found.p50, "p95": found.p95, "runs": found.runs}
 
 
 def document(ratios: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
@@ -50,22 +32,8 @@ def document(ratios: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
         "schema": SCHEMA,
         "deterministic": False,
         "unit": "ratio to the model's own time for one row",
-        "processor": _processor(),
+        "processor": processor(),
         "processors": os.cpu_count(),
         "threads": 1,
         "variants": {name: dict(values) for name, values in sorted(ratios.items())},
     }
-
-
-def _percentile(values: Sequence[float], share: float) -> float:
-    return values[min(int(share * len(values)), len(values) - 1)]
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except (OSError, UnicodeDecodeError):
-        pass  # another system, or a container that hides it
-    return platform.processor() or platform.machine()

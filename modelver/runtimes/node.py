@@ -10,12 +10,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 from modelver.runtimes.base import Session, first_line
+from modelver.runtimes.clock import Clock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 TIMEOUT = 600
-"""Seconds that loading and one run may take."""
+"""Seconds that loading and one run may take, or loading and all runs that are timed."""
 
 PACKAGES = {"onnxruntime-node": "^1.20", "onnxruntime-web": "^1.20"}
 """npm packages by target, and the versions asked for."""
@@ -104,14 +107,41 @@ class _Node:
             request = self._request(model, inputs, Path(scratch))
             file = Path(scratch) / "request.json"
             file.write_text(json.dumps(request), "utf-8")
-            answer = self._call(file)
-            if "failed" in answer:
-                what = "does not load" if answer["failed"] == "load" else "fails on these inputs"
-                raise InvalidInput(
-                    f"{model.name} {what} in {self.name} {self._version}: {answer['message'][:300]}",
-                    hint=f"replace the operator it lacks, or take `{self.name}` out of `targets:`",
-                )
+            answer = self.checked(self._call(file), model)
             return {output["name"]: _array(output) for output in answer["outputs"]}
+
+    @contextmanager
+    def clock(self, model: Path, inputs: "Mapping[str, Array]") -> Iterator[Clock]:
+        """See `modelver.runtimes.clock.TimedRuntime`; the times are taken inside the JavaScript process."""
+        with tempfile.TemporaryDirectory(prefix="modelver-node-") as scratch:
+            request = Path(scratch) / "request.json"
+            request.write_text(json.dumps(self._request(model, inputs, Path(scratch))), "utf-8")
+            words = Path(scratch) / "stderr"
+            with words.open("wb") as stderr:
+                process = subprocess.Popen(
+                    [*self._command(request), "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+                    text=True, encoding="utf-8",
+                )  # fmt: skip
+            watch = threading.Timer(TIMEOUT, process.kill)
+            watch.start()
+            try:
+                served = _Served(self, model, process, words)
+                served.answer()  # it is loaded
+                yield served
+            finally:
+                watch.cancel()
+                process.kill()
+                process.communicate()
+
+    def checked(self, answer: dict[str, Any], model: Path) -> dict[str, Any]:
+        """``answer`` itself; raises InvalidInput where it says that the model failed."""
+        if "failed" in answer:
+            what = "does not load" if answer["failed"] == "load" else "fails on these inputs"
+            raise InvalidInput(
+                f"{model.name} {what} in {self.name} {self._version}: {answer['message'][:300]}",
+                hint=f"replace the operator it lacks, or take `{self.name}` out of `targets:`",
+            )
+        return answer
 
     def _request(self, model: Path, inputs: "Mapping[str, Array]", scratch: Path) -> dict[str, Any]:
         tensors = model.parent / "tensors"
@@ -123,19 +153,24 @@ class _Node:
         }  # fmt: skip
 
     def _call(self, request: Path) -> dict[str, Any]:
-        script = Path(__file__).with_name("node_run.mjs")
-        package = folder() / "node_modules" / self.name / _ENTRY[self.name]
-        command = [self._node, str(script), str(package), str(request)]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+            done = subprocess.run(self._command(request), capture_output=True, text=True, timeout=TIMEOUT, check=False)
             answer = json.loads(done.stdout)
         except subprocess.TimeoutExpired:
             raise InvalidInput(f"{self.name} took longer than {TIMEOUT} s") from None
         except ValueError:
-            lines = done.stderr.strip().splitlines()
-            raise ExternalFailure(f"Node failed with status {done.returncode}: {' '.join(lines[:3])[:300]}") from None
+            raise _crashed(done.returncode, done.stderr) from None
         assert isinstance(answer, dict)
         return answer
+
+    def _command(self, request: Path) -> list[str]:
+        script = Path(__file__).with_name("node_run.mjs")
+        package = folder() / "node_modules" / self.name / _ENTRY[self.name]
+        return [self._node, str(script), str(package), str(request)]
+
+
+def _crashed(status: int | None, words: str) -> ExternalFailure:
+    return ExternalFailure(f"Node failed with status {status}: {' '.join(words.strip().splitlines()[:3])[:300]}")
 
 
 class OnnxRuntimeNode(_Node):
@@ -158,6 +193,45 @@ class _Session:
 
     def run(self, inputs: "Mapping[str, Array]") -> "dict[str, Array]":
         return self._runtime.run(self._model, inputs)
+
+
+class _Served:
+    """A process of Node that has loaded the model, and times its runs."""
+
+    threads: int | None = 1  # as node_run.mjs asks for
+
+    def __init__(self, runtime: _Node, model: Path, process: "subprocess.Popen[str]", words: Path) -> None:
+        self._runtime = runtime
+        self._model = model
+        self._process = process
+        self._words = words
+
+    def times(self, runs: int) -> list[float]:
+        """See `modelver.runtimes.clock.Clock`."""
+        stdin: IO[str] | None = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(f"{runs}\n")
+            stdin.flush()
+        except BrokenPipeError:
+            pass  # the answer that does not come says why
+        return [float(time) for time in self.answer()["times"]]
+
+    def answer(self) -> dict[str, Any]:
+        """The next line of the process.
+
+        Raises:
+            InvalidInput: the model failed.
+            ExternalFailure: the process ended without an answer.
+        """
+        stdout: IO[str] | None = self._process.stdout
+        assert stdout is not None
+        line = stdout.readline()
+        if not line:
+            status = self._process.wait(TIMEOUT)
+            raise _crashed(status, self._words.read_text("utf-8", "replace"))
+        answer: dict[str, Any] = json.loads(line)
+        return self._runtime.checked(answer, self._model)
 
 
 def _written(name: str, array: "Array", file: Path) -> dict[str, Any]:

@@ -1,10 +1,13 @@
-// Runs one ONNX model once in onnxruntime for JavaScript: node node_run.mjs PACKAGE_FILE REQUEST.json
+// Runs one ONNX model in onnxruntime for JavaScript: node node_run.mjs PACKAGE_FILE REQUEST.json [serve]
 // The request names the model, files of external data and inputs; arrays travel as raw little-endian files.
+// Answers are lines of JSON. Without `serve`: one run, and the outputs. With it: {"ready":true} once the model is
+// loaded, then for each line of standard input, which holds a number of runs, {"times":[seconds of each]}.
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 
-const [packageFile, requestFile] = process.argv.slice(2);
+const [packageFile, requestFile, mode] = process.argv.slice(2);
 const module = await import(pathToFileURL(packageFile).href);
 const ort = module.InferenceSession ? module : module.default;
 const request = JSON.parse(await readFile(requestFile, 'utf8'));
@@ -15,8 +18,12 @@ const ARRAYS = {
   bool: Uint8Array,
 };
 
+function say(answer) {
+  process.stdout.write(JSON.stringify(answer) + '\n');
+}
+
 function fail(step, error) {
-  process.stdout.write(JSON.stringify({ failed: step, message: String((error && error.message) || error) }));
+  say({ failed: step, message: String((error && error.message) || error) });
   process.exit(0);
 }
 
@@ -35,6 +42,19 @@ try {
   }
 } catch (error) { fail('load', error); }
 
+async function serve(feeds) {
+  say({ ready: true });
+  for await (const line of createInterface({ input: process.stdin })) {
+    const times = [];
+    for (let left = Number(line); left > 0; left -= 1) {
+      const start = performance.now();
+      await session.run(feeds);
+      times.push((performance.now() - start) / 1000);
+    }
+    say({ times });
+  }
+}
+
 try {
   const feeds = {};
   for (const input of request.inputs) {
@@ -44,6 +64,10 @@ try {
       data = new ARRAYS[input.dtype](raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
     }
     feeds[input.name] = new ort.Tensor(input.dtype, data, input.shape);
+  }
+  if (mode === 'serve') {
+    await serve(feeds);
+    process.exit(0);
   }
   const results = await session.run(feeds);
   const outputs = [];
@@ -58,5 +82,5 @@ try {
     }
     outputs.push(output);
   }
-  process.stdout.write(JSON.stringify({ outputs }));
+  say({ outputs });
 } catch (error) { fail('run', error); }

@@ -1,12 +1,14 @@
 """onnxruntime on the processor."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelver.errors import InvalidInput
 from modelver.runtimes.base import Session, first_line, refusals
+from modelver.runtimes.clock import Calls, Clock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,11 +24,12 @@ _HINTS = (
 _HINT = "a newer onnxruntime may know its operators; or lower `export: {opset: …}` in params.yaml"
 """What helps against what onnxruntime says: a pattern in it, and the advice; the last where none fits."""
 
+_THREADS = 1  # sums over threads may round differently from run to run, and the records must not
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
 class OnnxRuntime:
-    """Runs ONNX models with onnxruntime's CPU provider."""
+    """Runs ONNX models with onnxruntime's CPU provider, on one thread."""
 
     name = "onnxruntime"
 
@@ -42,24 +45,17 @@ class OnnxRuntime:
         Raises:
             InvalidInput: onnxruntime refuses the model.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL
-        # One thread: sums over threads may round differently from run to run, and the records must not.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
+        options = _options()
         options.use_deterministic_compute = True
         # Prepacking copies every weight: 575 MiB for a model of 512 MiB, where mapping its files takes 52 MiB.
         options.add_session_config_entry("session.disable_prepacking", "1")
-        try:
-            session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        except refusals() as error:
-            raise InvalidInput(
-                f"{model.name} does not load in onnxruntime {onnxruntime.__version__}: {first_line(error, model)}",
-                hint=next((hint for pattern, hint in _HINTS if re.search(pattern, str(error))), _HINT),
-            ) from None
-        return _Session(session, model.name)
+        return _open(model, options)
+
+    @contextmanager
+    def clock(self, model: Path, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> Iterator[Clock]:
+        """See `modelver.runtimes.clock.TimedRuntime`; with prepacking, as services load a model."""
+        session = _open(model, _options())
+        yield Calls(session.prepared(inputs), _THREADS, refusals(), session.refused)
 
     def run(self, model: Path, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> "dict[str, np.ndarray[Any, Any]]":
         """Load the file at ``model`` and run it once on ``inputs``, by name; outputs by name.
@@ -70,25 +66,57 @@ class OnnxRuntime:
         return self.load(model).run(inputs)
 
 
+def _options() -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    options.intra_op_num_threads = _THREADS
+    options.inter_op_num_threads = 1
+    return options
+
+
+def _open(model: Path, options: Any) -> "_Session":
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except refusals() as error:
+        raise InvalidInput(
+            f"{model.name} does not load in onnxruntime {onnxruntime.__version__}: {first_line(error, model)}",
+            hint=next((hint for pattern, hint in _HINTS if re.search(pattern, str(error))), _HINT),
+        ) from None
+    return _Session(session, model.name)
+
+
 class _Session:
     def __init__(self, session: Any, name: str) -> None:
         self._session = session
         self._name = name
 
     def run(self, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> "dict[str, np.ndarray[Any, Any]]":
-        names = [output.name for output in self._session.get_outputs()]
-
         try:
-            if any("bfloat16" in str(value) for value in self._types(inputs)):
-                values = self._run_bfloat16(names, inputs)
-            else:
-                values = self._session.run(names, dict(inputs))
+            values = self.prepared(inputs)()
         except refusals() as error:
-            raise InvalidInput(
-                f"{self._name} fails in onnxruntime on these inputs: {first_line(error)}",
-                hint="compare the data with the signature in the model's source.json",
-            ) from None
-        return dict(zip(names, values, strict=True))
+            raise self.refused(error) from None
+        return dict(zip(self._outputs(), values, strict=True))
+
+    def prepared(self, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> "Callable[[], list[Any]]":
+        """One run of onnxruntime's on ``inputs``, with nothing of modelver's around it; gives the outputs in order."""
+        names, feeds, run = self._outputs(), dict(inputs), self._session.run
+        if any("bfloat16" in str(value) for value in self._types(inputs)):
+            return lambda: self._run_bfloat16(names, inputs)
+        return lambda: run(names, feeds)
+
+    def refused(self, error: Exception) -> InvalidInput:
+        """What a failed run is told as."""
+        return InvalidInput(
+            f"{self._name} fails in onnxruntime on these inputs: {first_line(error)}",
+            hint="compare the data with the signature in the model's source.json",
+        )
+
+    def _outputs(self) -> list[str]:
+        return [output.name for output in self._session.get_outputs()]
 
     def _types(self, inputs: "Mapping[str, np.ndarray[Any, Any]]") -> list[object]:
         return [*(array.dtype for array in inputs.values()), *(output.type for output in self._session.get_outputs())]

@@ -20,7 +20,7 @@ from modelver.core.manifest import dump_files
 from modelver.errors import InvalidInput
 from modelver.formats.digest import Digester
 from modelver.formats.onnx_split import split
-from modelver.operations import speed, stage_export, stage_validate
+from modelver.operations import speed, stage_export, stage_validate, timing
 from modelver.runtimes import isolated
 
 NUMBERS = {"source": "m.joblib", "framework": "sklearn", "data": "data.npz"}
@@ -341,4 +341,4 @@ def test_a_slower_model_has_a_larger_ratio(tmp_path):
     assert set(ratios) == {"p50", "p95", "p99", "load", "memory"}
     assert ratios["p50"] > 4  # 20 times the work
     assert speed.measure(few, few, inputs, LatencySettings(rounds=3, runs=10))["p50"] < 3
-    assert speed.processor()
+    assert timing.processor()

@@ -1,0 +1,104 @@
+"""The declared targets' times for the same rows, as ratios to onnxruntime's in Python, measured in the same run."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelver.core.gates import Check
+from modelver.core.validation_settings import DEFAULT_TARGET
+from modelver.errors import InvalidInput, ModelverError
+from modelver.operations.timing import Ratio, in_turns
+from modelver.runtimes import base
+from modelver.runtimes.clock import Clock, clock
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One target's time.
+
+    Attributes:
+        ratio: to onnxruntime's.
+        threads: how many a run has; None where the runtime does not let one choose.
+    """
+
+    ratio: Ratio
+    threads: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record in ``validation.json``, under ``portability.TARGET.latency``."""
+        found = self.ratio
+        return {"p50_ratio": found.p50, "p95_ratio": found.p95, "runs": found.runs, "threads": self.threads}
+
+
+@dataclass(frozen=True)
+class Times:
+    """What measuring all targets found.
+
+    Attributes:
+        timed: by target, onnxruntime among them with the ratios 1.
+        failed: why others were not timed.
+    """
+
+    timed: Mapping[str, Timed]
+    failed: Mapping[str, ModelverError]
+
+
+def measure(names: Sequence[str], model: Path, inputs: "Mapping[str, Array]") -> Times:
+    """Time those targets and onnxruntime, in turns.
+
+    Args:
+        names: targets that ran the model on ``inputs``.
+        model: the model file.
+        inputs: the rows of each run, by name.
+
+    Raises:
+        InvalidInput, ExternalFailure: a target fails halfway, or onnxruntime at once.
+        Refused: a target is not installed.
+    """
+    clocks: dict[str, Clock] = {}
+    failed: dict[str, ModelverError] = {}
+    with ExitStack() as stack:
+        for name in [DEFAULT_TARGET, *(name for name in names if name != DEFAULT_TARGET)]:
+            runtime = base.find(name)
+            try:
+                found = stack.enter_context(clock(runtime, model, inputs))
+                found.times(1)
+            except InvalidInput as error:
+                if name == DEFAULT_TARGET:
+                    raise
+                failed[name] = error
+            else:
+                clocks[name] = found
+        ratios = in_turns(clocks, DEFAULT_TARGET)
+        return Times({name: Timed(ratios[name], clocks[name].threads) for name in clocks}, failed)
+
+
+def judge(times: Times, limits: Mapping[str, float]) -> tuple[Check, ...]:
+    """The verdicts ``latency:TARGET``: of each target that has a limit, and of each that could not be timed.
+
+    Args:
+        times: as measured.
+        limits: the largest ``p50_ratio`` that passes, by target.
+    """
+    checks = []
+    for name in sorted({*limits, *times.failed}):
+        limit = limits.get(name)
+        if name not in times.timed:
+            error = times.failed.get(name)
+            message = f"{name} was not timed" + (f": {error.message}" if error else "")
+            hint = error.hint if error else "declare it under `targets:` in params.yaml"
+            checks.append(Check(f"latency:{name}", False, None, limit, message, hint))
+        elif limit is not None:
+            ratio = times.timed[name].ratio.p50
+            ok = ratio <= limit
+            message = f"{name} takes {ratio:g} times as long as {DEFAULT_TARGET} (p50), allowed: {limit:g}"
+            hint = "" if ok else "optimize the model, or change the limit in params.yaml in a reviewed change"
+            checks.append(Check(f"latency:{name}", ok, ratio, limit, message, hint))
+    return tuple(checks)
