@@ -19,6 +19,9 @@ SCHEMA = "modelver/variants/1"
 AGREEMENT = "agreement"
 """The share of rows that get the parent's label, 0 to 1; the parent's own is 1. There without any target."""
 
+_EXACT = frozenset({"graph", "pmml"})
+"""The same arithmetic in other words: judged by parity where no drop is allowed."""
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
 _EXAMPLE = "write for example `optimize: {int8: {method: dynamic-int8, max_drop: {accuracy: 0.01}}}`"
 _TYPES = ("int8", "uint8")
@@ -65,6 +68,7 @@ Option = tuple[Any, Callable[[object], bool], str]
 
 METHODS: Mapping[str, Mapping[str, Option]] = {
     "graph": {},
+    "pmml": {},
     "float16": {
         "keep_io": (True, _flag, "true or false"),
         "keep_operators": ((), _texts, "a list of operators"),
@@ -150,8 +154,8 @@ def _variant(name: str, data: object, where: str) -> VariantSettings:
 
 
 def _max_drop(data: object, method: str, where: str) -> dict[str, float]:
-    if data is None and method == "graph":
-        return {}  # the same arithmetic in other words: judged by parity
+    if data is None and method in _EXACT:
+        return {}
     if not isinstance(data, Mapping) or not data:
         raise InvalidInput(
             f"{where}: say by how much which metric may be worse than the parent's",

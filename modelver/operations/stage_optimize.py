@@ -13,15 +13,26 @@ from modelver.core.layout import Layout
 from modelver.core.manifest import FileEntry, load_files, tree_digest
 from modelver.core.model_settings import ModelSettings, parse_settings
 from modelver.core.validation_settings import ValidationSettings, parse_validation
-from modelver.core.variants import SCHEMA, VariantSettings, drop, parse_calibration, parse_variants
+from modelver.core.variants import SCHEMA, VariantSettings, parse_calibration, parse_variants
 from modelver.errors import ExternalFailure, InvalidInput, NotFound
-from modelver.formats import dataset, golden, onnx_join, onnx_split
+from modelver.formats import dataset, onnx_join, onnx_split
 from modelver.formats.digest import Digester, Progress
-from modelver.operations import variant_latency
+from modelver.operations import pmml_variant, variant_latency
 from modelver.operations.measure import feature_names, fixed_batch
 from modelver.operations.structure import digests, structure
-from modelver.operations.variant_run import Answers, answers, difference, judge, metrics_of, same_signature
+from modelver.operations.variant_run import (
+    Answers,
+    answers,
+    changes,
+    copy_rows,
+    difference,
+    judge,
+    model_bytes,
+    same_signature,
+    size,
+)
 from modelver.optimizers import base as optimizers
+from modelver.optimizers import pmml
 from modelver.runtimes import base as runtimes
 
 if TYPE_CHECKING:
@@ -101,6 +112,7 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
         progress: called with bytes done since the last call.
 
     Raises:
+        Refused: what makes a PMML variant is not installed.
         NotFound: the model was not exported, or a data file does not exist.
         InvalidInput: settings, records or data are malformed, or a method does not fit the model.
         ExternalFailure: the disk failed.
@@ -117,6 +129,8 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     )
     layout = Layout(model)
     build = root / layout.folder / _BUILD
+    # before anything is changed, and never where nobody asks for it
+    tools = pmml.require() if any(variant.method == pmml.METHOD for variant in request.wanted) else None
     try:
         (root / layout.variants_record).unlink(missing_ok=True)  # an old verdict must not outlive an error
         files = _files(root, model)  # before a folder is made for a model that there is not
@@ -124,11 +138,11 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
         (build / "variants").mkdir(parents=True)
         (build / ".gitignore").write_text("*\n")  # what a killed run leaves is none of Git's business
         try:
-            records, ratios = _make_all(request, files, build, progress) if request.wanted else ({}, {})
+            records, ratios = _make_all(request, files, build, tools, progress) if request.wanted else ({}, {})
             document = {
                 "schema": SCHEMA,
                 "ok": all(record["ok"] for record in records.values()),
-                "parent": {"sha256": tree_digest(files), "bytes": _size(files)},
+                "parent": {"sha256": tree_digest(files), "bytes": size(files)},
                 "data": _hashed(root, entry.data) if records else None,
                 "variants": records,
             }
@@ -141,7 +155,7 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
 
 
 def _make_all(
-    request: _Request, files: Sequence[FileEntry], build: Path, progress: Progress | None
+    request: _Request, files: Sequence[FileEntry], build: Path, tools: pmml.Tools | None, progress: Progress | None
 ) -> tuple[dict[str, Any], dict[str, Mapping[str, float]]]:
     records: dict[str, Any] = {}
     ratios: dict[str, Mapping[str, float]] = {}
@@ -154,6 +168,9 @@ def _make_all(
         raise InvalidInput(f"model {request.model}: {error.message}", error.hint) from None
     for variant in request.wanted:
         try:
+            if variant.method == pmml.METHOD and tools is not None:
+                records[variant.name] = _make_pmml(request, parent, variant, build, tools)
+                continue
             records[variant.name], ratio = _make(request, parent, variant, build, progress)
         except InvalidInput as error:
             raise InvalidInput(f"model {request.model}, variant {variant.name}: {error.message}", error.hint) from None
@@ -173,6 +190,16 @@ def _parent(request: _Request, build: Path) -> _Parent:
     return _Parent(source, build / "parent.onnx", session, before)
 
 
+def _make_pmml(
+    request: _Request, parent: _Parent, variant: VariantSettings, build: Path, tools: pmml.Tools
+) -> dict[str, Any]:
+    of = pmml_variant.Parent(
+        request.root, request.model, request.entry, request.asked,
+        parent.source, request.weights, parent.before, parent.whole.stat().st_size,
+    )  # fmt: skip
+    return pmml_variant.make(of, variant, build / "variants" / variant.name, build / "scratch", tools)
+
+
 def _make(
     request: _Request, parent: _Parent, variant: VariantSettings, build: Path, progress: Progress | None
 ) -> tuple[dict[str, Any], Mapping[str, float]]:
@@ -183,7 +210,7 @@ def _make(
     place = build / "variants" / variant.name
     split = onnx_split.split(output, place, progress)
     output.unlink()
-    recorded = _copy_rows(request.weights, place)
+    recorded = copy_rows(request.weights, place)
     with Digester() as digester:
         files = [*split.files, *(digester.file(place / path, path) for path in recorded)]
     checks = [structure(place / _MODEL), same_signature(split.signature or {}, parent.source["signature"])]
@@ -192,8 +219,6 @@ def _make(
     if all(check.ok for check in checks):
         after, ratio, failure = _run(request, parent, place / _MODEL)
         checks += [failure] if failure else judge(variant, parent.source, parent.before, after)
-    before_metrics = metrics_of(parent.before, parent.before)
-    after_metrics = metrics_of(parent.before, after)
     distance = None if after is None else difference(parent.before, after)
     return {
         "ok": all(check.ok for check in checks),
@@ -204,15 +229,15 @@ def _make(
         "tool": {"name": done.tool, "version": done.version},
         "path": f"{Layout(request.model).variants}/{variant.name}",
         "sha256": tree_digest(files),
-        "bytes": _size(files),
+        "bytes": size(files),
         "files": len(files),
         "tensors": len(split.tensors),
         "parameters": sum(math.prod(entry.shape) for entry in split.tensors),
-        "size_ratio": rounded(_model_bytes(files) / parent.whole.stat().st_size, 4),
+        "size_ratio": rounded(model_bytes(files) / parent.whole.stat().st_size, 4),
         "sparsity": rounded(done.sparsity),
         "format": split.format,
         "operators": (split.graph or {}).get("operators"),
-        "metrics": {name: _change(name, value, after_metrics.get(name)) for name, value in before_metrics.items()},
+        "metrics": changes(parent.before, after),
         "parity": None if distance is None else distance.to_dict(),
         "checks": [check.to_dict() for check in checks],
         "manifest": [asdict(file) for file in sorted(files, key=lambda entry: entry.path)],
@@ -227,18 +252,6 @@ def _run(request: _Request, parent: _Parent, model: Path) -> tuple[Answers | Non
     except InvalidInput as error:
         return None, {}, Check(_RUNTIME, False, message=error.message, hint=error.hint)
     return after, variant_latency.ratio(parent.session, session, parent.before.sample), None
-
-
-def _change(metric: str, before: float, after: float | None) -> dict[str, float | None]:
-    return {"before": before, "after": after, "drop": None if after is None else drop(metric, before, after)}
-
-
-def _size(files: Sequence[FileEntry]) -> int:
-    return sum(file.bytes for file in files)
-
-
-def _model_bytes(files: Sequence[FileEntry]) -> int:
-    return sum(file.bytes for file in files if not file.path.startswith(f"{golden.FOLDER}/"))
 
 
 def _calibration(
@@ -261,14 +274,6 @@ def _calibration(
             yield {name: array[start : start + size] for name, array in inputs.items()}
 
     return batches, {**(_hashed(request.root, request.calibration) or {}), "rows": stop}
-
-
-def _copy_rows(weights: Path, place: Path) -> list[str]:
-    """The parent's recorded rows and answers, so that a variant's folder is laid out as the weights are."""
-    if not (weights / golden.FOLDER).is_dir():
-        return []
-    shutil.copytree(weights / golden.FOLDER, place / golden.FOLDER)
-    return sorted(path.relative_to(place).as_posix() for path in (place / golden.FOLDER).rglob("*") if path.is_file())
 
 
 def _source(root: Path, model: str) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """Running a model and its variants on the same rows, so that their answers and metrics can be compared."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelver.core.gates import Check, rounded
+from modelver.core.manifest import FileEntry
 from modelver.core.model_settings import ModelSettings
 from modelver.core.parity import Difference, is_discontinuous, judge_parity
 from modelver.core.sidecar import flatten
 from modelver.core.validation_settings import ValidationSettings
-from modelver.core.variants import AGREEMENT, VariantSettings, judge_drops
+from modelver.core.variants import AGREEMENT, VariantSettings, drop, judge_drops
 from modelver.formats import compare, dataset, golden
 from modelver.operations import measure
 from modelver.runtimes import base
@@ -106,6 +108,36 @@ def _agreement(before: Answers, after: Answers) -> float | None:
         if want.dtype.kind == "f" and want.ndim == 2 and want.shape[1] > 1 and scores is None:
             scores = float((want.argmax(axis=1) == got.argmax(axis=1)).mean())
     return scores
+
+
+def changes(before: Answers | None, after: Answers | None) -> dict[str, dict[str, float | None]]:
+    """Metric → before, after and by how much it is worse; empty where nothing was run before."""
+    if before is None:
+        return {}
+    found = metrics_of(before, after)
+    return {name: _change(name, value, found.get(name)) for name, value in metrics_of(before, before).items()}
+
+
+def _change(metric: str, before: float, after: float | None) -> dict[str, float | None]:
+    return {"before": before, "after": after, "drop": None if after is None else drop(metric, before, after)}
+
+
+def size(files: Sequence[FileEntry]) -> int:
+    """Bytes of all files."""
+    return sum(file.bytes for file in files)
+
+
+def model_bytes(files: Sequence[FileEntry]) -> int:
+    """Bytes of all files but the recorded rows and answers."""
+    return sum(file.bytes for file in files if not file.path.startswith(f"{golden.FOLDER}/"))
+
+
+def copy_rows(weights: Path, place: Path) -> list[str]:
+    """Copy the parent's recorded rows and answers, so that a variant's folder is laid out as the weights are."""
+    if not (weights / golden.FOLDER).is_dir():
+        return []
+    shutil.copytree(weights / golden.FOLDER, place / golden.FOLDER)
+    return sorted(path.relative_to(place).as_posix() for path in (place / golden.FOLDER).rglob("*") if path.is_file())
 
 
 def difference(before: Answers, after: Answers) -> Difference | None:
