@@ -18,29 +18,45 @@ def portability(
         str | None, typer.Argument(help="The version, a ref; nothing: the working tree.", autocompletion=complete_ref)
     ] = None,
     model: ModelOption = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run every declared target now and here, and time it; writes nothing.")
+    ] = False,
     form: FormatOption = Format.table,
 ) -> None:
-    """Show where a version runs: each declared target, its operators, and how its answers agree.
+    """Show where a version runs: each declared target, its operators, how its answers agree, and how long it takes.
 
-    Only what validation recorded in Git is read. Which targets are tried, `targets:` in params.yaml says.
+    Only what validation recorded in Git is read, unless --measure is given: then the weights must be here, in the
+    working tree or in DVC's cache. Which targets are tried, `targets:` in params.yaml says. A target that is not
+    installed is shown as not run.
+
+    Times are ratios to onnxruntime in Python, measured in turns in the same run. Validation records them where
+    params.yaml has `latency:`.
 
     Examples:
 
       modelver portability digits@latest --format markdown
+
+      modelver portability digits@v1.2.0 --measure
     """
-    from modelver.operations.portability import portability as find
     from modelver.operations.project import Project
 
-    found = find(Project.open(Path.cwd()), ref, model)
-    if not any(target.latency for target in found):
-        say(f"latency was not recorded; declare `latency:` under `validate:` in params.yaml ({_PAGE})")
+    project = Project.open(Path.cwd())
+    if measure:
+        from modelver.operations import portability_measure
+
+        found = portability_measure.measure(project, ref, model, say)
+    else:
+        from modelver.operations.portability import portability as recorded
+
+        found = recorded(project, ref, model)
+        if not any(target.latency for target in found):
+            say("no latency is recorded: --measure measures it here and now; `latency:` in params.yaml records it")
     if form is Format.json:
         out_json([target.to_dict() for target in found])
         return
     out("\n".join([table([_row(target) for target in found], _HEADERS, form), *_machine(found)]))
 
 
-_PAGE = "docs/validate.md"
 _HEADERS = (
     "target", "version", "runs", "operators", "max abs", "max rel", "labels", "latency p50", "p95", "timed runs", "",
 )  # fmt: skip

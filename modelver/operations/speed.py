@@ -4,20 +4,20 @@ Both versions are loaded, each in a process of its own with onnxruntime and noth
 whatever else the machine does meets both. What is recorded are ratios; the processor and the thread count with them.
 """
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelver.adapters.dvc import DvcCache
 from modelver.core.gates import LATEST, Check, rounded
 from modelver.core.validation_settings import LatencySettings
-from modelver.errors import InvalidInput, NotFound, Refused
+from modelver.errors import NotFound
+from modelver.operations.cached_weights import check_out
 from modelver.operations.facts import collect
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
+from modelver.operations.targets import row_count
 from modelver.operations.timing import percentile, processor
 from modelver.runtimes.isolated import Clean, clean_process
 
@@ -74,20 +74,21 @@ def compare(root: Path, model: str, asked: LatencySettings, inputs: "Mapping[str
         InvalidInput: the baseline is no ONNX model, or takes other inputs.
     """
     project = Project.open(root)
-    rows = max((len(array) for array in inputs.values() if array.ndim), default=1)
-    facts = {"processor": processor(), "threads": THREADS, "rows": rows}
+    machine = {"processor": processor(), "threads": THREADS, "rows": row_count(inputs)}
     if asked.baseline == LATEST and project.registry.latest(model) is None:
         message = "no latest version yet to compare with"
-        return Latency("", {}, **facts, checks=(Check("latency", True, message=message),))  # type: ignore[arg-type]
+        return Latency("", {}, **machine, checks=(Check("latency", True, message=message),))  # type: ignore[arg-type]
     version = project.resolve(asked.baseline, model).version
     if version is None:
         raise NotFound(f"the latency's baseline {asked.baseline} is no version", hint=f"modelver list {model}")
     with tempfile.TemporaryDirectory(prefix="modelver-baseline-") as scratch:
-        _checkout(project, version.record.commit, version.model, version.tag, Path(scratch))
+        facts = collect(CommitSnapshot(project.git, version.record.commit), version.model)
+        what, instead = "latency can't be compared with it", "take `latency:` out of params.yaml"
+        check_out(project, facts, version.tag, Path(scratch), what=what, instead=instead)
         ratios = measure(Path(scratch) / _MODEL, root / "models" / model / "weights" / _MODEL, inputs, asked)
     checks = tuple(_judge(name, limit, ratios[name], version.tag) for name, limit in sorted(asked.max_ratio.items()))
-    said = Check("latency", True, message=f"measured beside {version.tag} on {facts['processor']}, {THREADS} thread")
-    return Latency(version.tag, ratios, **facts, checks=(said, *checks))  # type: ignore[arg-type]
+    said = Check("latency", True, message=f"measured beside {version.tag} on {machine['processor']}, {THREADS} thread")
+    return Latency(version.tag, ratios, **machine, checks=(said, *checks))  # type: ignore[arg-type]
 
 
 def measure(old: Path, new: Path, inputs: "Mapping[str, Array]", asked: LatencySettings) -> dict[str, float]:
@@ -123,30 +124,6 @@ def _turn(process: Clean, runs: int, times: list[float]) -> float:
     answer = process.ask(str(runs))
     times += answer["times"]
     return float(answer["memory"])
-
-
-def _checkout(project: Project, commit: str, model: str, tag: str, target: Path) -> None:
-    """The baseline's weights, verified, from DVC's cache."""
-    facts = collect(CommitSnapshot(project.git, commit), model)
-    if (
-        facts.weights is None
-        or not facts.weights.is_dir
-        or (facts.source or {}).get("format", {}).get("name") != "onnx"
-    ):
-        raise InvalidInput(f"{tag} is no ONNX model, so its latency can't be compared", hint="choose another baseline")
-    cache = DvcCache.find(project.root)
-    try:
-        for path, md5 in cache.read_dir(facts.weights.md5):
-            place = target / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            cache.copy_out(md5, place)
-    except NotFound as error:
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        raise Refused(
-            f"latency is compared with {tag}, whose weights are not here: {error.message}",
-            hint=f"dvc fetch --all-tags {facts.path}   (or take `latency:` out of params.yaml)",
-        ) from None
 
 
 def _judge(name: str, limit: float, ratio: float, tag: str) -> Check:

@@ -14,13 +14,13 @@ from modelver.core.parity import Difference, is_discontinuous, judge_parity
 from modelver.core.sidecar import flatten
 from modelver.core.validation_settings import DEFAULT_TARGET, ValidationSettings, parse_validation
 from modelver.errors import InvalidInput, NotFound
-from modelver.formats import compare, dataset, golden
+from modelver.formats import compare, golden
 from modelver.formats.digest import Progress
 from modelver.formats.output import write_atomically
 from modelver.operations import canary, speed, structure, target_latency
 from modelver.operations.edges import judge_edges
-from modelver.operations.measure import feature_names, fixed_batch, measure
-from modelver.operations.targets import Requests, run_targets
+from modelver.operations.measure import measure
+from modelver.operations.targets import Requests, requests_from_data, row_count, run_targets
 from modelver.runtimes import base
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 SCHEMA = "modelver/validation/1"
-
-REQUEST_ROWS = 32
-"""Rows of the declared data that targets are asked where no answers were recorded."""
 
 _MODEL = "model.onnx"
 
@@ -180,17 +177,9 @@ def _source(root: Path, model: str) -> dict[str, Any]:
         raise InvalidInput(f"{path} is no JSON: {error}", hint=f"modelver stage export {model}") from None
     if not isinstance(document, dict) or not isinstance(document.get("format"), dict):
         raise InvalidInput(f"{path} lacks the field 'format'", hint=f"modelver stage export {model}")
-    if document["format"].get("name") == "onnx" and not _well_formed(document.get("signature")):
+    if document["format"].get("name") == "onnx" and not structure.is_signature(document.get("signature")):
         raise InvalidInput(f"{path} lacks a well-formed field 'signature'", hint=f"modelver stage export {model}")
     return document
-
-
-def _well_formed(signature: object) -> bool:
-    return isinstance(signature, dict) and all(
-        isinstance(signature.get(side), list)
-        and all(isinstance(value, dict) and {"name", "dtype", "shape"} <= set(value) for value in signature[side])
-        for side in ("inputs", "outputs")
-    )
 
 
 def _files(root: Path, model: str) -> list[FileEntry]:
@@ -215,12 +204,12 @@ def _run(root: Path, model: str, entry: ModelSettings, asked: ValidationSettings
         parity = None
         if recorded is not None:
             inputs, expected = recorded
-            requests = Requests(inputs, expected, _rows(inputs), recorded=True)
+            requests = Requests(inputs, expected, row_count(inputs), recorded=True)
             parity = compare.difference(expected, session.run(inputs), requests.rows, entry.parity)
             checks += judge_parity(parity, discontinuous, entry.parity)
         measured = measure(root, entry, asked, source, session)
         if requests is None:
-            requests = _from_data(root, entry, source, session)
+            requests = requests_from_data(root, entry, source, session)
     except InvalidInput as error:
         raise InvalidInput(f"model {model}: {error.message}", error.hint) from None
     ran = requests is not None
@@ -241,20 +230,3 @@ def _run(root: Path, model: str, entry: ModelSettings, asked: ValidationSettings
         {one.name: one.parity.to_dict() for one in found if one.parity is not None},
         requests.inputs if requests else {},
     )
-
-
-def _from_data(root: Path, entry: ModelSettings, source: Mapping[str, Any], session: base.Session) -> Requests | None:
-    """Some rows of the declared data, and onnxruntime's own answers to them; for models without recorded ones."""
-    if entry.data is None:
-        return None
-    signature = source["signature"]
-    data = dataset.read(root, entry.data, entry.target)
-    count = fixed_batch(signature) or REQUEST_ROWS
-    if data.rows < count and fixed_batch(signature):
-        return None
-    inputs = dataset.feeds(data.spread(count), signature["inputs"], feature_names(source))
-    return Requests(inputs, session.run(inputs), _rows(inputs), recorded=False)
-
-
-def _rows(inputs: "Mapping[str, Array]") -> int:
-    return max((len(array) for array in inputs.values() if array.ndim), default=1)

@@ -52,6 +52,15 @@ def structure(path: Path) -> Check:
     return Check("structure", True, message="the ONNX checker accepts graph, types and shapes")
 
 
+def is_signature(signature: object) -> bool:
+    """Whether the ``signature`` of a ``source.json`` has inputs and outputs of the shape that ours have."""
+    return isinstance(signature, dict) and all(
+        isinstance(signature.get(side), list)
+        and all(isinstance(value, dict) and {"name", "dtype", "shape"} <= set(value) for value in signature[side])
+        for side in ("inputs", "outputs")
+    )
+
+
 def description(path: Path, source: Mapping[str, Any]) -> Check:
     """``source.json``, which reviewers read, says what the model file itself says."""
     form, signature, graph = onnx_describe.describe(path)

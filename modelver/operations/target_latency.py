@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelver.core.gates import Check
 from modelver.core.validation_settings import DEFAULT_TARGET
-from modelver.errors import InvalidInput, ModelverError
+from modelver.errors import ExternalFailure, InvalidInput, ModelverError
 from modelver.operations.timing import Ratio, in_turns
 from modelver.runtimes import base
 from modelver.runtimes.clock import Clock, clock
@@ -70,7 +70,7 @@ def measure(names: Sequence[str], model: Path, inputs: "Mapping[str, Array]") ->
             try:
                 found = stack.enter_context(clock(runtime, model, inputs))
                 found.times(1)
-            except InvalidInput as error:
+            except (InvalidInput, ExternalFailure) as error:
                 if name == DEFAULT_TARGET:
                     raise
                 failed[name] = error

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelver.core.gates import Check
+from modelver.core.model_settings import ModelSettings
 from modelver.core.parity import Difference, Limits, is_discontinuous, judge_parity
 from modelver.core.validation_settings import DEFAULT_TARGET
-from modelver.errors import InvalidInput, Refused
-from modelver.formats import compare
+from modelver.errors import ExternalFailure, InvalidInput, Refused
+from modelver.formats import compare, dataset
+from modelver.operations.measure import feature_names, fixed_batch
 from modelver.runtimes import base
 
 if TYPE_CHECKING:
@@ -52,6 +54,40 @@ class Ran:
     parity: Difference | None
 
 
+REQUEST_ROWS = 32
+"""Rows of the declared data that targets are asked where no answers were recorded."""
+
+
+def requests_from_data(
+    root: Path, entry: ModelSettings, source: Mapping[str, Any], session: base.Session
+) -> Requests | None:
+    """Some rows of the declared data, and onnxruntime's own answers to them; for models without recorded ones.
+
+    Args:
+        root: the repository's top.
+        entry: the model's settings; without ``data`` the result is None.
+        source: ``source.json``.
+        session: onnxruntime's.
+
+    Raises:
+        NotFound, InvalidInput: the data can't be read, or do not fit the model.
+    """
+    if entry.data is None:
+        return None
+    signature = source["signature"]
+    data = dataset.read(root, entry.data, entry.target)
+    count = fixed_batch(signature) or REQUEST_ROWS
+    if data.rows < count and fixed_batch(signature):
+        return None
+    inputs = dataset.feeds(data.spread(count), signature["inputs"], feature_names(source))
+    return Requests(inputs, session.run(inputs), row_count(inputs), recorded=False)
+
+
+def row_count(inputs: "Mapping[str, Array]") -> int:
+    """Rows of a run: the longest first dimension."""
+    return max((len(array) for array in inputs.values() if array.ndim), default=1)
+
+
 def run_targets(
     names: Sequence[str], model: Path, requests: Requests | None, operators: Mapping[str, int], limits: Limits
 ) -> list[Ran]:
@@ -83,7 +119,7 @@ def _run(name: str, model: Path, requests: Requests | None, discontinuous: bool,
     try:
         outputs = runtime.run(model, requests.inputs)
         parity = compare.difference(requests.expected, outputs, requests.rows, limits)
-    except InvalidInput as error:
+    except (InvalidInput, ExternalFailure) as error:  # the latter: the runtime's own process crashed
         failed = Check(check, False, message=error.message, hint=error.hint)
         return Ran(name, _facts(False, False, version), (failed,), None)
     verdicts = [

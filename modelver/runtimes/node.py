@@ -227,10 +227,11 @@ class _Served:
         stdout: IO[str] | None = self._process.stdout
         assert stdout is not None
         line = stdout.readline()
-        if not line:
-            status = self._process.wait(TIMEOUT)
-            raise _crashed(status, self._words.read_text("utf-8", "replace"))
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:  # nothing, for it crashed; or half a line
+            self._process.kill()
+            raise _crashed(self._process.wait(TIMEOUT), self._words.read_text("utf-8", "replace")) from None
         return self._runtime.checked(answer, self._model)
 
 
