@@ -6,6 +6,7 @@ from pathlib import Path
 
 import combined
 import pytest
+import trained
 from sandbox import Sandbox, environment
 
 
@@ -30,10 +31,18 @@ def declared(tree_framework: str, tmp_path_factory: pytest.TempPathFactory) -> S
 @pytest.fixture(scope="session")
 def ran(declared: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, frozenset[str]]:
     """After the first `dvc repro`, committed; and the stages that it ran."""
-    box = copied(declared, tmp_path_factory.mktemp("ran"))
+    copy = copied(declared, tmp_path_factory.mktemp("ran"))
+    box = Sandbox(copy.root, {**copy.env, "PYTHONHASHSEED": "1"})  # others run with another one
     stages = frozenset(combined.repro(box))
     box.commit("run")
     return box, stages
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a model of each framework that is installed lies, with rows for all; only read."""
+    tmp = tmp_path_factory.mktemp("sources")
+    return trained.train(tmp / "trained", environment(tmp / "home"))
 
 
 @pytest.fixture
