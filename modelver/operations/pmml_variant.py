@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelver.core.gates import Check
 from modelver.core.layout import Layout
@@ -15,11 +15,16 @@ from modelver.core.parity import Difference, is_discontinuous, judge_parity
 from modelver.core.validation_settings import ValidationSettings
 from modelver.core.variants import VariantSettings
 from modelver.errors import InvalidInput, NotFound, Refused
-from modelver.formats import compare, golden
+from modelver.formats import compare, dataset, golden
 from modelver.formats.digest import Digester
-from modelver.operations import variant_run
+from modelver.operations import measure, variant_run
 from modelver.operations.variant_run import Answers
 from modelver.optimizers import pmml, pmml_session
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
 
 _EVALUATOR = "pmml4s"
 
@@ -139,7 +144,7 @@ def _source(parent: Parent) -> tuple[str, str]:
     if framework != "scikit-learn" or path is None:
         raise Refused(
             f"model {parent.model}: PMML is made of scikit-learn models alone, this one is by {framework or 'nobody'}",
-            hint="remove the variant from params.yaml",
+            hint=_REMOVE,
         )
     if not (parent.root / path).is_file():
         raise NotFound(f"model {parent.model}: its source {path} does not exist", hint=f"dvc pull {path}")
@@ -162,8 +167,9 @@ def _score(parent: Parent, variant: VariantSettings, file: Path, scratch: Path, 
             if not session.answered:
                 return _Scored(tuple(checks), about)
             before = replace(parent.before, outputs={name: parent.before.outputs[name] for name in session.answered})
-            recorded = _recorded(parent, session)
-            after = variant_run.answers(parent.root, parent.entry, parent.asked, parent.source, session, parent.weights)
+            wide = _wide(parent.source)
+            recorded = _recorded(parent, session, wide)
+            after = variant_run.answers(parent.root, parent.entry, parent.asked, wide, session, parent.weights)
     except InvalidInput as error:
         return _Scored((Check(_EVALUATOR, False, message=error.message, hint=error.hint),), about)
     checks += variant_run.judge(variant, parent.source, before, after)
@@ -176,19 +182,47 @@ def _outputs(session: pmml_session.PmmlSession, source: Mapping[str, Any]) -> Ch
     names = [value["name"] for value in source["signature"]["outputs"]]
     missing = [name for name in names if name not in session.answered]
     if not session.answered:
-        return Check("outputs", False, message="PMML answers none of the model's outputs", hint=_HINT)
+        return Check("outputs", False, message="PMML answers none of the model's outputs", hint=_REMOVE)
     message = f"PMML answers {', '.join(session.answered)}"
     return Check("outputs", True, message=message + (f", and has no {', '.join(missing)}" if missing else ""))
 
 
-def _recorded(parent: Parent, session: pmml_session.PmmlSession) -> Difference | None:
+def _wide(source: Mapping[str, Any]) -> dict[str, Any]:
+    """``source.json`` with inputs in double precision: PMML gets the data as it is, not rounded to ONNX's types."""
+    signature = source["signature"]
+    inputs = [
+        {**value, "dtype": "float64"} if value["dtype"] in ("float16", "float32") else value
+        for value in signature["inputs"]
+    ]
+    return {**source, "signature": {**signature, "inputs": inputs}}
+
+
+def _recorded(parent: Parent, session: pmml_session.PmmlSession, wide: Mapping[str, Any]) -> Difference | None:
     """How far PMML is from what scikit-learn itself answered on the rows that the export recorded."""
     found = golden.read(parent.weights, parent.source["signature"])
     if found is None:
         return None
     inputs, outputs = found
     rows = len(next(iter(inputs.values())))
-    return compare.difference({name: outputs[name] for name in session.answered}, session.run(inputs), rows)
+    given = _unrounded(parent, inputs, rows, wide)
+    return compare.difference({name: outputs[name] for name in session.answered}, session.run(given), rows)
+
+
+def _unrounded(
+    parent: Parent, inputs: "Mapping[str, Array]", rows: int, wide: Mapping[str, Any]
+) -> "Mapping[str, Array]":
+    """The recorded rows as the data has them, and scikit-learn got them; as recorded where the data is another now."""
+    import numpy as np
+
+    if parent.entry.data is None:
+        return inputs
+    data = dataset.read(parent.root, parent.entry.data, parent.entry.target).spread(rows)
+    exact = dataset.feeds(data, wide["signature"]["inputs"], measure.feature_names(parent.source))
+    for name, array in inputs.items():
+        other = exact[name].astype(array.dtype)
+        if other.shape != array.shape or not np.array_equal(other, array, equal_nan=array.dtype.kind == "f"):
+            return inputs
+    return exact
 
 
 def _judge_recorded(recorded: Difference, source: Mapping[str, Any]) -> list[Check]:
@@ -199,4 +233,5 @@ def _judge_recorded(recorded: Difference, source: Mapping[str, Any]) -> list[Che
     ]
 
 
+_REMOVE = "remove the variant from params.yaml"
 _HINT = "say what may change: `max_drop:` for this variant in params.yaml, or drop the variant"

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from modelver.errors import InvalidInput, Refused
 from modelver.optimizers import pmml_process as process
+from modelver.optimizers.pmml_convert import MARK
 from modelver.optimizers.pmml_process import Java
 
 METHOD = "pmml"
@@ -126,14 +127,14 @@ def _refuse(said: str, tools: Tools) -> NoReturn:
             f"sklearn2pmml {tools.sklearn2pmml} has expired: each release stops working twelve months after its build",
             hint="pip install --upgrade sklearn2pmml",
         )
-    found = re.findall(r"^(?:Caused by: )?[\w.$]+(?:Exception|Error): (.+)$", said, re.MULTILINE)
+    model = re.search(rf"^{MARK}(.+)$", said, re.MULTILINE)
+    found = re.findall(r"^[\w.$]+(?:Exception|Error): (.+)$", said.partition("Traceback (")[0], re.MULTILINE)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     solution = re.search(r"^Solution:\s*\n\s*(.+)$", said, re.MULTILINE)
-    what = found[0] if found else (lines[-1] if lines else "no word why")
+    what = ": ".join(found[:2]) or (lines[-1] if lines else "no word why")
     raise InvalidInput(
-        f"sklearn2pmml {tools.sklearn2pmml} cannot convert it: {what[:300]}",
-        hint=(f"its own advice: {solution[1]}" if solution else "")
-        or "remove the variant from params.yaml: the model has no PMML",
+        f"sklearn2pmml {tools.sklearn2pmml} cannot convert {f'the {model[1]}' if model else 'it'}: {what[:300]}",
+        hint=f"it advises: {solution[1]}" if solution else "remove the variant from params.yaml: it has no PMML",
     )
 
 

@@ -17,6 +17,9 @@ import sys
 import threading
 from typing import Any
 
+MARK = "modelver-model: "
+"""Begins the line on standard error that says what the file holds."""
+
 
 def main(request_file: str) -> None:
     """Write the request's ``output``; then a line of JSON on standard output."""
@@ -32,6 +35,7 @@ def main(request_file: str) -> None:
     model = joblib.load(request["source"])
     while hasattr(model, "best_estimator_"):
         model = model.best_estimator_
+    sys.stderr.write(f"{MARK}{_described(model)}\n")
 
     def convert() -> None:
         pipeline = make_pmml_pipeline(model, active_fields=request["fields"], target_fields=[request["target"]])
@@ -50,6 +54,11 @@ def main(request_file: str) -> None:
         sklearn.base.__version__ = told  # what a pickle says that it was saved by
         convert()
     os.write(answers, json.dumps({"told": told}).encode() + b"\n")
+
+
+def _described(model: Any) -> str:
+    steps = [type(step).__name__ for _, step in getattr(model, "steps", ())]
+    return type(model).__name__ + (f" of {', '.join(steps)}" if steps else "")
 
 
 def _patch_known(said: str, here: str) -> Any:

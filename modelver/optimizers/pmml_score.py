@@ -21,26 +21,20 @@ def main(request_file: str) -> None:
 
     PMMLContext.getOrCreate(gateway="jpype", java_opts=request["java_options"])
     model = Model.fromFile(request["model"])
-    declared = [_field(field) for field in model.outputFields]
-    model.setSupplementOutput(True)
+    model.setSupplementOutput(True)  # predictions and labels too, which a file need not declare
     about = {
         "version": str(model.version),
         "element": str(model.modelElement),
         "function": str(model.functionName),
-        "inputs": [str(name) for name in model.inputNames],
-        "scores": [field for field in declared if field["feature"] == "probability"],
-        "predicted": [
-            field["name"]
-            for field in map(_field, model.outputFields)
-            if field["feature"] == "predictedValue" and field not in declared
-        ],
+        "inputs": {str(field.name): str(field.dataType) for field in model.inputFields},
+        "outputs": [_output(field) for field in model.outputFields],
     }
     _say(answers, json.dumps(about))
     for line in sys.stdin:
         _say(answers, str(model.predict(line)))
 
 
-def _field(field: Any) -> dict[str, Any]:
+def _output(field: Any) -> dict[str, Any]:
     value = field.value
     plain = value if value is None or isinstance(value, bool | int | float) else str(value)
     return {"name": str(field.name), "feature": str(field.feature), "value": plain}

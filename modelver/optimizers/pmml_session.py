@@ -67,26 +67,26 @@ class PmmlSession:
 
     def _table(self, inputs: "Mapping[str, Array]") -> dict[str, Any]:
         columns = dict(self._named(inputs))
-        wanted = self.about["inputs"]
+        types = self.about["inputs"]
+        wanted = list(types)
         if len(wanted) == 1 == len(columns):
             columns = {wanted[0]: next(iter(columns.values()))}  # text has no columns, so PMML makes up a name
         missing = [name for name in wanted if name not in columns]
         if missing:
             raise InvalidInput(f"the PMML reads a field {missing[0]!r}, which the model does not", hint=_HINT)
-        rows = zip(*(columns[name] for name in wanted), strict=True)
+        rows = zip(*(_plain(columns[name], types[name]) for name in wanted), strict=True)
         return {"columns": wanted, "data": [list(row) for row in rows]}
 
-    def _named(self, inputs: "Mapping[str, Array]") -> Iterator[tuple[str, list[Any]]]:
+    def _named(self, inputs: "Mapping[str, Array]") -> "Iterator[tuple[str, Array]]":
         for value in self._signature["inputs"]:
             array = inputs[value["name"]]
             array = array.reshape(len(array), -1)
             if array.shape[1] == 1 and not isinstance(self._columns, Sequence):
                 named = (self._columns or {}).get(value["name"], value["name"])
-                yield named, _plain(array[:, 0])
+                yield named, array[:, 0]
                 continue
             names = self._columns if isinstance(self._columns, Sequence) else _numbered(array.shape[1])
-            for name, column in zip(names, array.T, strict=True):
-                yield name, _plain(column)
+            yield from zip(names, array.T, strict=True)
 
 
 @contextmanager
@@ -116,9 +116,10 @@ def _numbered(count: int) -> list[str]:
 
 
 def _outputs(about: Mapping[str, Any], signature: Mapping[str, Any]) -> Iterator[_Output]:
-    scores = {_key(field["value"]): field["name"] for field in about["scores"]}
+    # `probability(LABEL)` is what JPMML declares; `probability_LABEL` PMML4S makes up, of votes where need be.
+    scores = {_key(f["value"]): f["name"] for f in about["outputs"] if f["name"].startswith("probability(")}
     labels = [_key(label) for label in signature.get("labels") or ()]
-    predicted = about["predicted"][:1]
+    predicted = [field["name"] for field in about["outputs"] if field["feature"] == "predictedValue"][:1]
     for value in signature["outputs"]:
         shape: Sequence[Any] = value["shape"] or ()
         wide = len(shape) == 2 and shape[1] != 1
@@ -135,8 +136,17 @@ def _key(label: object) -> str:
     return str(int(label)) if isinstance(label, bool) else str(label)
 
 
-def _plain(column: "Array") -> list[Any]:
-    """Values for JSON; what is missing is null."""
+def _plain(column: "Array", kind: str) -> list[Any]:
+    """Values for JSON, in the field's type; what is missing is null.
+
+    PMML4S reads all numbers, also a tree's thresholds, in double precision. A field of type float is handed over by the
+    shortest decimal that stands for it, as the file writes thresholds: so 4.9 is still at most 4.9.
+    """
+    import numpy as np
+
+    if column.dtype.kind == "f" and (kind == "float" or column.dtype.itemsize < 8):
+        with np.errstate(over="ignore"):
+            column = np.array([float(str(item)) for item in column.astype(np.float32)])
     return [None if isinstance(item, float) and math.isnan(item) else item for item in column.tolist()]
 
 
