@@ -23,7 +23,10 @@ def test_everything_asked_for():
         "validate": {
             "slices": {"young": "age < 30"}, "metrics": {"profit": "scoring.money:profit"},
             "edges": {"nan": "answer", "text": False}, "canary": False,
-            "latency": {"baseline": "m#prod", "rounds": 3, "runs": 9, "max_ratio": {"p95": 1.5}},
+            "latency": {
+                "baseline": "m#prod", "rounds": 3, "runs": 9, "max_ratio": {"p95": 1.5},
+                "max_target_ratio": {"openvino": 4},
+            },
         },
     }  # fmt: skip
     asked = parse_validation("m", entry)
@@ -31,7 +34,7 @@ def test_everything_asked_for():
     assert asked.slices == (Slice("young", (Condition("age", "<", 30.0),)),)
     assert asked.functions == {"profit": "scoring.money:profit"}
     assert asked.edges == {"batch": "report", "nan": "answer", "extremes": "report", "text": "off"}
-    assert asked.latency == LatencySettings("m#prod", 3, 9, {"p95": 1.5})
+    assert asked.latency == LatencySettings("m#prod", 3, 9, {"p95": 1.5}, {"openvino": 4.0})
     assert not asked.canary
 
 
@@ -51,6 +54,13 @@ def test_everything_asked_for():
         ({"validate": {"latency": {"baseline": "main"}}}, "validate.latency.baseline"),
         ({"validate": {"latency": {"runs": 1}}}, "validate.latency.runs"),
         ({"validate": {"latency": {"max_ratio": {"p95": 0}}}}, "validate.latency.max_ratio.p95"),
+        ({"validate": {"latency": {"max_target_ratio": 3}}}, "validate.latency.max_target_ratio"),
+        ({"validate": {"latency": {"max_target_ratio": {"openvino": 3}}}}, "validate.latency.max_target_ratio"),
+        ({"validate": {"latency": {"max_target_ratio": {"onnxruntime": 3}}}}, "validate.latency.max_target_ratio"),
+        (
+            {"targets": ["openvino"], "validate": {"latency": {"max_target_ratio": {"openvino": "3"}}}},
+            "validate.latency.max_target_ratio.openvino",
+        ),
         ({"validate": {"slices": {"a.b": "x < 1"}}}, "validate.slices"),
         ({"validate": {"slices": {"a": 3}}}, "validate.slices.a"),
     ],
