@@ -94,7 +94,9 @@ def test_credentials(
             monkeypatch.setenv("AWS_PROFILE", "work")
     else:
         local = {"access_key_id": swift.key, "secret_access_key": swift.secret}
-    opened(tmp_path, local, **settings).probe()
+    remote = opened(tmp_path, local, **settings)
+    remote.probe()
+    assert remote.stat(NAME) is None
 
 
 @pytest.mark.s3
@@ -293,7 +295,8 @@ def test_other_plain_lines(tmp_path: Path, settings: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", "[::1]"])
 def test_loopback_needs_no_encryption(tmp_path: Path, host: str) -> None:
-    opened(tmp_path, url="s3://b/x", endpointurl=f"http://{host}:9")
+    endpoint = f"http://{host}:9"
+    assert opened(tmp_path, url="s3://b/x", endpointurl=endpoint).url == f"s3://b/x at {endpoint}"
 
 
 # objects

@@ -356,6 +356,8 @@ class TestSigned:
         signing.mv("tag", "m")
         signing.git("verify-tag", "m@v1.0.0")
         signing.git("verify-commit", "HEAD")
+        assert signing.git("log", "-1", "--format=%G? %GS") == "G a@example.com"
+        assert self.signature(signing) == "good"
 
     def test_not_signed(self, signing):
         signing.mv("tag", "m")
@@ -373,7 +375,7 @@ class TestSigned:
 
     def test_a_key_that_is_not_there(self, signing):
         signing.git("config", "user.signingKey", "/nonexistent")
-        signing.refused("tag", "m", "--sign", status=3)
+        assert "could not sign" in signing.refused("tag", "m", "--sign", status=3).err
 
 
 class TestHooksOfTheUsers:
@@ -610,12 +612,13 @@ class TestRefusals:
     )
     def test_a_version_that_is_none(self, tagged_repo, version):
         tagged_repo.change("m", 2)
-        tagged_repo.refused("tag", "m", f"--version={version}")
+        said = "has build metadata" if "+" in version else f"{version!a} is no version"
+        assert said in tagged_repo.refused("tag", "m", f"--version={version}").err
 
     @pytest.mark.parametrize("bump", ["", "none", "huge", "MAJOR"])
     def test_a_bump_that_is_none(self, tagged_repo, bump):
         tagged_repo.change("m", 2)
-        tagged_repo.refused("tag", "m", f"--bump={bump}")
+        assert f"--bump {bump!r} is no bump" in tagged_repo.refused("tag", "m", f"--bump={bump}").err
 
 
 class TestMessages:
