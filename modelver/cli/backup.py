@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import DryRunOption, Format, FormatOption, Progress, out, out_json, say, size, table
+from modelver.cli.context import (
+    DryRunOption,
+    Format,
+    FormatOption,
+    PlainHttpOption,
+    Progress,
+    out,
+    out_json,
+    say,
+    size,
+    table,
+)
 
 
 def backup(
@@ -17,9 +28,7 @@ def backup(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read again what an earlier backup put there.")] = False,
     dry_run: DryRunOption = False,
-    plain_http: Annotated[
-        bool, typer.Option("--plain-http", help="Speak to the DVC remote without encryption.")
-    ] = False,
+    plain_http: PlainHttpOption = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Copy all versions into one folder that needs nothing else: Git's history, and every DVC object, verified.

@@ -51,12 +51,31 @@ def complete_ref(incomplete: str) -> list[str]:
     return [ref for ref in refs if ref.startswith(incomplete)]
 
 
+def complete_environment(incomplete: str) -> list[str]:
+    """Names of environments that begin so: declared ones, and those that have run something."""
+    from modelver.errors import ModelverError
+    from modelver.operations.listing import environment_names
+    from modelver.operations.project import Project
+
+    try:
+        return [name for name in environment_names(Project.open()) if name.startswith(incomplete)]
+    except (ModelverError, OSError):
+        return []
+
+
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to answer; json is stable, for programs.")]
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", help="The model that a ref without a name means.", autocompletion=complete_model),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be done.")]
+SignOption = Annotated[bool, typer.Option("--sign", "-s", help="Sign the tag, as git tag -s does.")]
+DvcRemoteOption = Annotated[
+    str | None, typer.Option("--dvc-remote", metavar="NAME", help="The DVC remote; else the default one.")
+]
+PlainHttpOption = Annotated[
+    bool, typer.Option("--plain-http", help="Let weights and credentials go over the line unencrypted.")
+]
 
 
 def repository() -> "Repository":

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelver.cli.context import Format, FormatOption, Progress, out, out_json, repository, table
+from modelver.cli.context import Format, FormatOption, PlainHttpOption, Progress, out, out_json, repository, table
 from modelver.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely; the rest is only told.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask neither the DVC remote nor the Git remote.")] = False,
-    plain_http: Annotated[
-        bool, typer.Option("--plain-http", help="Let the DVC remote be reached without encryption.")
-    ] = False,
+    plain_http: PlainHttpOption = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Find what goes wrong in repositories with models, say why it matters, and mend it. Ends with 1 if any is left.

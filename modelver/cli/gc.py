@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelver.cli.context import DryRunOption, Format, FormatOption, out, out_json, say, size, table
+from modelver.cli.context import DryRunOption, Format, FormatOption, PlainHttpOption, out, out_json, say, size, table
 from modelver.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def gc(
     shared_cache: Annotated[
         bool, typer.Option("--shared-cache", help="The cache outside of the repository is nobody else's.")
     ] = False,
-    plain_http: Annotated[
-        bool, typer.Option("--plain-http", help="Speak to the DVC remote without encryption.")
-    ] = False,
+    plain_http: PlainHttpOption = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Remove objects that no tag, branch, stash, working tree or recent reflog entry needs, and free their space.

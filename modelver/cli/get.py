@@ -6,9 +6,11 @@ import typer
 
 from modelver.cli.context import (
     DryRunOption,
+    DvcRemoteOption,
     Format,
     FormatOption,
     ModelOption,
+    PlainHttpOption,
     Progress,
     complete_ref,
     out,
@@ -23,12 +25,6 @@ if TYPE_CHECKING:
 RepoOption = Annotated[
     str | None,
     typer.Option("--repo", metavar="URL", help="Somebody's repository, as Git takes it; nothing: the one around."),
-]
-DvcRemoteOption = Annotated[
-    str | None, typer.Option("--dvc-remote", metavar="NAME", help="The DVC remote; nothing: the default one.")
-]
-PlainHttpOption = Annotated[
-    bool, typer.Option("--plain-http", help="Let http, which is not encrypted, through beyond this machine.")
 ]
 
 

@@ -4,8 +4,17 @@ from typing import Annotated
 
 import typer
 
-from modelver.cli.context import Format, FormatOption, complete_model, out, out_json, repository, say, table
-from modelver.cli.promote import complete_environment
+from modelver.cli.context import (
+    Format,
+    FormatOption,
+    complete_environment,
+    complete_model,
+    out,
+    out_json,
+    repository,
+    say,
+    table,
+)
 
 
 def list_(

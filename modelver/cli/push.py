@@ -6,9 +6,11 @@ import typer
 
 from modelver.cli.context import (
     DryRunOption,
+    DvcRemoteOption,
     Format,
     FormatOption,
     ModelOption,
+    PlainHttpOption,
     Progress,
     complete_ref,
     out,
@@ -25,13 +27,7 @@ if TYPE_CHECKING:
 RemoteOption = Annotated[
     str | None, typer.Option("--remote", metavar="GITREMOTE", help="The Git remote; else where HEAD's branch goes to.")
 ]
-DvcRemoteOption = Annotated[
-    str | None, typer.Option("--dvc-remote", metavar="NAME", help="The DVC remote; else the default one.")
-]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", help="Objects on the way at the same time.")]
-PlainHttpOption = Annotated[
-    bool, typer.Option("--plain-http", help="Let weights and credentials go over the line unencrypted.")
-]
 
 
 def push(

@@ -9,6 +9,8 @@ from modelver.cli.context import (
     Format,
     FormatOption,
     Progress,
+    SignOption,
+    complete_environment,
     complete_model,
     complete_ref,
     out,
@@ -17,7 +19,7 @@ from modelver.cli.context import (
     repository,
     say,
 )
-from modelver.cli.promote import ReasonOption, SignOption, answer, complete_environment
+from modelver.cli.decisions import ReasonOption, answer
 from modelver.errors import InvalidInput
 
 

@@ -10,6 +10,7 @@ from modelver.cli.context import (
     Format,
     FormatOption,
     Progress,
+    SignOption,
     complete_model,
     out,
     out_json,
@@ -48,7 +49,7 @@ def tag(
     version: VersionOption = None,
     bump: BumpOption = "auto",
     reason: ReasonOption = "",
-    sign: Annotated[bool, typer.Option("--sign", "-s", help="Sign the tag, as git tag -s does.")] = False,
+    sign: SignOption = False,
     repro: Annotated[bool, typer.Option("--repro", help="Run stale stages first, in place of refusing.")] = False,
     force_new: ForceNewOption = False,
     recorded: Annotated[

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelver.cli.context import (
+    DvcRemoteOption,
     Format,
     FormatOption,
     ModelOption,
+    PlainHttpOption,
     Progress,
     complete_ref,
     out,
@@ -44,12 +46,8 @@ def verify(
     full: Annotated[
         bool, typer.Option("--full", help="Hash and read everything anew; trust nothing that is remembered.")
     ] = False,
-    dvc_remote: Annotated[
-        str | None, typer.Option("--dvc-remote", metavar="NAME", help="The DVC remote, if not the default one.")
-    ] = None,
-    plain_http: Annotated[
-        bool, typer.Option("--plain-http", help="Let the DVC remote be reached without encryption.")
-    ] = False,
+    dvc_remote: DvcRemoteOption = None,
+    plain_http: PlainHttpOption = False,
     signers: Annotated[
         Path | None,
         typer.Option("--signers", metavar="FILE", help="Each tag is signed by one of these (SSH's allowed signers)."),

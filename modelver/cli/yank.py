@@ -9,11 +9,12 @@ from modelver.cli.context import (
     Format,
     FormatOption,
     ModelOption,
+    SignOption,
     complete_ref,
     repository,
     say,
 )
-from modelver.cli.promote import ReasonOption, SignOption, answer
+from modelver.cli.decisions import ReasonOption, answer
 
 
 def yank(
