@@ -33,4 +33,15 @@ def answer(decision: "Decision", form: Format) -> None:
         for objection in decision.overridden:
             say(f"warning: overridden: {printable(objection)}")
     if not decision.dry_run and decision.remote:
-        say(f"next: git push {decision.remote} '{decision.tag}'")
+        say(f"next: {_publishing(decision, decision.remote)}")
+
+
+def _publishing(decision: "Decision", remote: str) -> str:
+    """The command that tells others.
+
+    What nobody has yet is published whole: weights, version and decision. Of a version that others have the tag alone
+    is news, and Git takes it there though the DVC remote should be down, or the version yanked for its lost weights.
+    """
+    if decision.published is False:
+        return f"modelver push {decision.model}@{decision.version}"
+    return f"git push {remote} '{decision.tag}'"

@@ -50,6 +50,7 @@ class Decision:
         gates: what each gate said.
         running: environments that run the version now (of interest for a yank).
         remote: the Git remote that the tag must be pushed to; None where there is none.
+        published: whether that remote has the version; None where there is none, or it did not answer.
         dry_run: whether nothing was written.
     """
 
@@ -66,6 +67,7 @@ class Decision:
     gates: tuple[Check, ...] = ()
     running: tuple[str, ...] = ()
     remote: str | None = None
+    published: bool | None = None
     dry_run: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,6 +155,7 @@ def move(
     overridden = [f"{version.tag} has not run in {name}" for name in missing]
     overridden += [check.message for check in checks if not check.ok]
     before = before_of(running)
+    published = refuse_remote(project, version, say, must_have=environment.protected)
     decision = Decision(
         action=action,
         model=model,
@@ -166,9 +169,9 @@ def move(
         overridden=tuple(overridden),
         gates=checks,
         remote=project.git.default_remote(),
+        published=published,
         dry_run=dry_run,
     )
-    refuse_remote(project, version, say, published=environment.protected)
     message = decision_message(
         action,
         version,
@@ -216,7 +219,7 @@ def counter_of(project: Project, model: str) -> int:
     return next_counter(model, [(name.model, name.counter) for name in parsed])
 
 
-def refuse_remote(project: Project, version: ModelVersion, say: Say, *, published: bool) -> None:
+def refuse_remote(project: Project, version: ModelVersion, say: Say, *, must_have: bool = False) -> bool | None:
     """Raise Refused if the Git remote knows decisions that are not known here, or has another tag of that name.
 
     Who decides without them decides on what is no longer so, and the push would fail: counters are shared.
@@ -225,16 +228,19 @@ def refuse_remote(project: Project, version: ModelVersion, say: Say, *, publishe
         project: the repository.
         version: what the decision is about.
         say: told where the remote can't be asked, or does not have the version.
-        published: refuse where the remote does not have the version.
+        must_have: refuse where the remote does not have the version.
+
+    Returns:
+        Whether the remote has the version; None where there is no remote, or it did not answer.
     """
     remote = project.git.default_remote()
     if remote is None:
-        return
+        return None
     try:
         there = project.git.remote_tags(remote, f"{version.model}[@#]*")
     except ExternalFailure as error:
         say(f"warning: remote {remote} could not be asked what was decided there ({error.message})")
-        return
+        return None
     here = {record.name: record.object_id for _, record in project.registry.events}
     where = shlex.quote(remote)
     for name, object_id in sorted(there.items()):
@@ -249,13 +255,15 @@ def refuse_remote(project: Project, version: ModelVersion, say: Say, *, publishe
                 f"{name} is {object_id[:12]} on {remote} and {here[name][:12]} here",
                 hint=f"git tag -d {shlex.quote(name)} && git fetch {where} --tags",
             )
-    if version.tag not in there:
-        if published:
-            raise Refused(
-                f"{version.tag} is not on {remote}, and only what is published may run there",
-                hint=f"git push {where} {shlex.quote(version.tag)}",
-            )
-        say(f"note: {version.tag} is not on {remote} yet")
+    if version.tag in there:
+        return True
+    if must_have:
+        raise Refused(
+            f"{version.tag} is not on {remote}, and only what is published may run there",
+            hint=f"modelver push {shlex.quote(version.tag)}",
+        )
+    say(f"note: {version.tag} is not on {remote} yet")
+    return False
 
 
 def make_tag(

@@ -116,7 +116,7 @@ def unassign(
         held = _held(project, name, place.name)
         if not held:
             raise Refused(f"{name} does not run in {place.name}", hint=f"modelver list {name}")
-        refuse_remote(project, held[-1], say, published=False)
+        published = refuse_remote(project, held[-1], say)
         first = counter_of(project, name)
         decisions = []
         for number, version in enumerate(held):
@@ -136,6 +136,7 @@ def unassign(
                     before=str(held[-1].version),
                     reason=reason,
                     remote=project.git.default_remote(),
+                    published=published if version is held[-1] else None,
                     dry_run=dry_run,
                 )
             )

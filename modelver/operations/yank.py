@@ -43,6 +43,7 @@ def yank(
         refuse_incomplete_history(project, version.model)
         if version.yanked:
             raise Refused(f"{version.tag} is yanked already", hint=f"modelver log {version.model}")
+        published = refuse_remote(project, version, say)
         decision = Decision(
             action="yank",
             model=version.model,
@@ -53,9 +54,9 @@ def yank(
             reason=reason,
             running=version.environments,
             remote=project.git.default_remote(),
+            published=published,
             dry_run=dry_run,
         )
-        refuse_remote(project, version, say, published=False)
         if not dry_run:
             message = decision_message("yank", version, reason=reason)
             make_tag(project, decision.tag, version, message, sign=sign, lock=lock, say=say)

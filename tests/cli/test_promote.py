@@ -5,6 +5,7 @@ import random
 import time
 
 import pytest
+from published import with_folder
 from sandbox import Sandbox
 
 POLICY = """\
@@ -209,8 +210,10 @@ def test_what_is_not_published_runs_in_no_protected_environment(released, origin
     assert "note: m@v1.0.1 is not on origin yet" in released.mv("promote", "v1.0.1", "staging").err
     refused = released.refused("promote", "v1.0.1", "locked", "--reason", "x")
     assert "m@v1.0.1 is not on origin" in refused.err
-    assert released.hint(refused) == "git push origin m@v1.0.1"
-    released.git("push", "-q", "--no-verify", "origin", "m@v1.0.1")
+    assert released.hint(refused) == "modelver push m@v1.0.1"
+    with_folder(released)
+    released.mend(refused)
+    assert "refs/tags/m@v1.0.1" in released.git("ls-remote", "origin")
     released.mv("promote", "v1.0.1", "locked", "--reason", "x")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from published import FolderStorage, Hub, InProcess, cached, harmed, needed, spoil_cache, with_folder, with_hub
-from sandbox import Sandbox, environment, start
+from sandbox import Done, Sandbox, environment, start
 
 STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -238,6 +239,34 @@ def test_decisions_alone_need_no_weights(pushed, hub, storage):
     done = pushed.mv("push")
     assert done.out == "origin: pushed m#prod#1\n"
     assert hub.tags() == ["m#prod#1", "m@v1.0.0"]
+
+
+def next_command(done: Done) -> list[str]:
+    """The words of the command that stands behind ``next:``."""
+    return shlex.split(next(line for line in done.err.splitlines() if line.startswith("next: ")).removeprefix("next: "))
+
+
+@pytest.mark.parametrize(
+    ("decision", "tag"), [(("promote", "v1.0.0", "prod"), "m#prod#1"), (("yank", "v1.0.0"), "m@v1.0.0!")]
+)
+def test_what_is_said_to_be_next_publishes_version_and_decision(box, hub, storage, decision, tag):
+    program, *arguments = next_command(box.mv(*decision))
+    assert (program, arguments) == ("modelver", ["push", "m@v1.0.0"])
+    box.mv(*arguments)
+    assert hub.tags() == sorted([tag, "m@v1.0.0"])
+    assert unchanged_store(storage) == needed(box, "v1.0.0")
+
+
+def test_a_decision_on_a_published_version_goes_out_though_the_dvc_remote_is_down(pushed, hub, storage):
+    storage.root.rename(storage.root.with_name("gone"))
+    done = pushed.mv("promote", "v1.0.0", "prod")
+    command = next_command(done)
+    assert command == ["git", "push", "origin", "m#prod#1"]
+    pushed.run(*command)
+    assert hub.tags() == ["m#prod#1", "m@v1.0.0"]
+    taken_out = pushed.mv("rollback", "m", "--to-nothing")
+    pushed.run(*next_command(taken_out))
+    assert hub.tags() == ["m#prod!#2", "m#prod#1", "m@v1.0.0"]
 
 
 def test_by_environment(box, hub, storage):
