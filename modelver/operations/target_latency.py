@@ -1,7 +1,6 @@
-"""The declared targets' times for the same rows, as ratios to onnxruntime's in Python, measured in the same run."""
+"""The declared targets' times for the same rows, as ratios to onnxruntime's in Python, taken in turns with it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from modelver.core.validation_settings import DEFAULT_TARGET
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError
 from modelver.operations.timing import Ratio, in_turns
 from modelver.runtimes import base
-from modelver.runtimes.clock import Clock, clock
+from modelver.runtimes.clock import clock
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,33 +50,37 @@ class Times:
 
 
 def measure(names: Sequence[str], model: Path, inputs: "Mapping[str, Array]") -> Times:
-    """Time those targets and onnxruntime, in turns.
+    """Time those targets, each in turns with onnxruntime.
+
+    Two are loaded at a time, so that what they take is no more than twice the model, however many targets there are.
 
     Args:
-        names: targets that ran the model on ``inputs``.
+        names: targets that ran the model on ``inputs``; onnxruntime is timed anyway.
         model: the model file.
         inputs: the rows of each run, by name.
 
     Raises:
-        InvalidInput, ExternalFailure: a target fails halfway, or onnxruntime at once.
+        InvalidInput: onnxruntime can't load or run the model.
         Refused: a target is not installed.
     """
-    clocks: dict[str, Clock] = {}
+    others = [name for name in names if name != DEFAULT_TARGET]
+    timed: dict[str, Timed] = {}
     failed: dict[str, ModelverError] = {}
-    with ExitStack() as stack:
-        for name in [DEFAULT_TARGET, *(name for name in names if name != DEFAULT_TARGET)]:
+    with clock(base.find(DEFAULT_TARGET), model, inputs) as own:
+        ratios = []
+        for name in others:
             runtime = base.find(name)
+            own.times(1)  # what it raises is no fault of the target's
             try:
-                found = stack.enter_context(clock(runtime, model, inputs))
-                found.times(1)
+                with clock(runtime, model, inputs) as other:
+                    ratios.append(in_turns({DEFAULT_TARGET: own, name: other}, DEFAULT_TARGET))
+                    timed[name] = Timed(ratios[-1][name], other.threads)
             except (InvalidInput, ExternalFailure) as error:
-                if name == DEFAULT_TARGET:
-                    raise
                 failed[name] = error
-            else:
-                clocks[name] = found
-        ratios = in_turns(clocks, DEFAULT_TARGET)
-        return Times({name: Timed(ratios[name], clocks[name].threads) for name in clocks}, failed)
+        if not ratios:
+            ratios.append(in_turns({DEFAULT_TARGET: own}, DEFAULT_TARGET))
+        runs = sum(found[DEFAULT_TARGET].runs for found in ratios)
+        return Times({DEFAULT_TARGET: Timed(Ratio(1.0, 1.0, runs), own.threads), **timed}, failed)
 
 
 def judge(times: Times, limits: Mapping[str, float]) -> tuple[Check, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from modelver.core.gates import rounded
 from modelver.runtimes.clock import Clock
 
-ROUNDS = 15
+ROUNDS = 10
 """Turns that each takes at most."""
 
 TURN = 0.1

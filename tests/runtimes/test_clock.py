@@ -138,6 +138,12 @@ def test_a_target_that_fails_when_timed_is_named_and_the_others_are_timed(model,
     assert check.message == "failing was not timed: no memory left"
 
 
+def test_onnxruntime_alone_is_timed_too(model):
+    (one,) = target_latency.measure([], model, X).timed.values()
+    assert (one.ratio.p50, one.ratio.p95) == (1, 1)
+    assert one.ratio.runs >= 1
+
+
 def test_limits_are_judged_by_the_ratio_of_medians(model):
     times = target_latency.measure(["reference"], model, X)
     low, high = (target_latency.judge(times, {"reference": limit})[0] for limit in (1e-5, 1e5))
