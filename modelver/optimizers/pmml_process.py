@@ -122,11 +122,11 @@ class Worker:
         self._process = process
         self._said = said
 
-    def answer(self, seconds: float = TIMEOUT) -> Any:
+    def answer(self) -> Any:
         """The next line, as JSON; None where the process ended without one.
 
         Raises:
-            InvalidInput: it took longer than that; the process was ended.
+            InvalidInput: it took longer than `TIMEOUT`; the process was ended.
         """
         assert self._process.stdout is not None
         late = threading.Event()
@@ -135,23 +135,23 @@ class Worker:
             late.set()
             _end(self._process)
 
-        watch = threading.Timer(seconds, end)
+        watch = threading.Timer(TIMEOUT, end)
         watch.start()
         try:
             line = self._process.stdout.readline()
         finally:
             watch.cancel()
         if late.is_set():
-            raise InvalidInput(f"Java took longer than {seconds:g} s, and was ended")
+            raise InvalidInput(f"Java took longer than {TIMEOUT:g} s, and was ended")
         return json.loads(line) if line.endswith(b"\n") else None
 
-    def ask(self, text: str, seconds: float = TIMEOUT) -> Any:
+    def ask(self, text: str) -> Any:
         """Send a line, and wait for the answer, as `answer`."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # then there is no answer either
             self._process.stdin.write(text.encode() + b"\n")
             self._process.stdin.flush()
-        return self.answer(seconds)
+        return self.answer()
 
     def said(self) -> str:
         """What it wrote on standard error so far."""
