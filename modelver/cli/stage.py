@@ -31,14 +31,14 @@ def _project(name: str) -> "Project":
 def export(name: Name) -> None:
     """Turn a framework's own file into models/NAME/weights/, with the framework's answers on real rows.
 
-    The framework's file is unpickled here, in this process, and nowhere else.
+    The framework's file is opened here, in a process of its own, and nowhere else: pickles run the code in them.
     """
     from modelver.operations.facts import model_settings
     from modelver.operations.stage_export import run
 
     project = _project(name)
     with Progress(f"exporting {name}") as progress:
-        result = run(project.root, name, model_settings(project.worktree, name), progress)
+        result = run(project.root, name, model_settings(project.worktree, name), progress, own_process=True)
     out(f"exported {name}: {result.tensors} tensors, {result.files} files, {result.rows} recorded rows")
 
 
@@ -74,6 +74,9 @@ def optimize(name: Name) -> None:
 
     A variant outside of its limits is recorded as such and ends with status 0, so that `dvc repro` records it;
     `modelver tag` refuses such a model.
+
+    `method: pmml` starts sklearn2pmml, which is under the GNU AGPL-3.0 and needs Java, in a process of its own:
+    pip install 'modelver[pmml]'.
     """
     from modelver.cli.render_optimize import lines
     from modelver.operations.facts import model_settings

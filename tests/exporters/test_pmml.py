@@ -340,7 +340,7 @@ def fake_java(home: Path, *lines: str) -> str:
 
 @needs_tools
 @needs_groups
-def test_a_stage_that_is_killed_takes_java_along(copy, tmp_path):
+def test_a_stage_that_is_killed_takes_java_along(linear_root, copy, tmp_path, monkeypatch):
     home = fake_java(
         tmp_path / "slow",
         'for word in "$@"; do case "$word" in -version) exec java "$@";; esac; done',
@@ -369,6 +369,8 @@ def test_a_stage_that_is_killed_takes_java_along(copy, tmp_path):
         stage.wait()
     assert ended(int((tmp_path / "pid").read_text()))
     assert not (copy / "models/m/variants.json").exists()
+    kept = str(linear_root / "models/m/variants/pmml/model.pmml")
+    stand_in(monkeypatch, tmp_path, "import shutil", f"shutil.copy({kept!r}, request['output'])")
     assert optimize(copy, IRIS)["ok"]  # and the next run clears up
     assert not (copy / "models/m/.optimize").exists()
 
