@@ -34,6 +34,23 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How `promote`, `rollback` and `yank` go about it.
+
+    Attributes:
+        reason: the user's words, kept in the tag.
+        sign: sign the tag though Git is not configured to.
+        dry_run: only look whether it may be.
+        say: told of what goes on, a sentence at a time.
+    """
+
+    reason: str = ""
+    sign: bool = False
+    dry_run: bool = False
+    say: Say = lambda _: None
+
+
+@dataclass(frozen=True)
 class Decision:
     """What `promote`, `rollback` or `yank` did, or with ``dry_run`` would do.
 
@@ -81,12 +98,9 @@ def promote(
     project: Project,
     ref: str,
     environment: str,
+    manner: Manner,
     *,
     model: str | None = None,
-    reason: str = "",
-    sign: bool = False,
-    dry_run: bool = False,
-    say: Say = lambda _: None,
 ) -> Decision:
     """Put a version into an environment.
 
@@ -94,11 +108,8 @@ def promote(
         project: the repository.
         ref: the version.
         environment: where it shall run.
+        manner: how.
         model: what a ref without a name means.
-        reason: the user's words, kept in the tag.
-        sign: sign the tag though Git is not configured to.
-        dry_run: only look whether it may be.
-        say: told of what goes on, a sentence at a time.
 
     Raises:
         NotFound, InvalidInput: the version or environment does not exist, or ``params.yaml`` can't be read.
@@ -110,7 +121,7 @@ def promote(
     place = pick_environment(declared, environment)
     with locked(project.git) as lock:
         version = published_version(project, ref, model)
-        return move(project, version, place, "promote", reason=reason, sign=sign, dry_run=dry_run, say=say, lock=lock)
+        return move(project, version, place, "promote", manner, lock=lock)
 
 
 def move(
@@ -118,21 +129,19 @@ def move(
     version: ModelVersion,
     environment: Environment,
     action: Action,
+    manner: Manner,
     *,
-    reason: str,
-    sign: bool,
-    dry_run: bool,
     lock: int,
     emergency: bool = False,
-    say: Say = lambda _: None,
 ) -> Decision:
     """Make the tag that puts a version into an environment, if it may; `promote` and `rollback` meet here.
 
     Args:
-        project, reason, sign, dry_run, say: as `promote`.
+        project: the repository.
         version: what shall run.
         environment: where.
         action: ``promote`` or ``rollback``.
+        manner: how.
         lock: what `locked` gave.
         emergency: set gates and order aside, and say so in the tag.
 
@@ -142,7 +151,7 @@ def move(
     model = version.model
     refuse_incomplete_history(project, model)
     running = next(iter(project.registry.running(model, environment.name)), None)
-    refuse_move(version, environment, running, reason)
+    refuse_move(version, environment, running, manner.reason)
     if environment.protected:
         _refuse_changed_policy(project, model, environment.name)
     missing = order_objections(project.registry, version, environment)
@@ -155,7 +164,7 @@ def move(
     overridden = [f"{version.tag} has not run in {name}" for name in missing]
     overridden += [check.message for check in checks if not check.ok]
     before = before_of(running)
-    published = refuse_remote(project, version, say, must_have=environment.protected)
+    published = refuse_remote(project, version, manner.say, must_have=environment.protected)
     decision = Decision(
         action=action,
         model=model,
@@ -164,25 +173,24 @@ def move(
         tag=stage_tag(model, environment.name, counter_of(project, model)),
         commit=version.record.commit,
         before=before,
-        reason=reason,
+        reason=manner.reason,
         emergency=emergency,
         overridden=tuple(overridden),
         gates=checks,
         remote=project.git.default_remote(),
         published=published,
-        dry_run=dry_run,
+        dry_run=manner.dry_run,
     )
     message = decision_message(
         action,
         version,
         environment=environment.name,
         before=before,
-        reason=reason,
+        reason=manner.reason,
         overridden=overridden if emergency else None,
         gates=[check.message for check in checks],
     )
-    if not dry_run:
-        make_tag(project, decision.tag, version, message, sign=sign, signers=environment.signers, lock=lock, say=say)
+    make_tag(project, decision.tag, version, message, manner, signers=environment.signers, lock=lock)
     return decision
 
 
@@ -271,35 +279,35 @@ def make_tag(
     name: str,
     version: ModelVersion,
     message: str,
+    manner: Manner,
     *,
-    sign: bool,
     lock: int,
     signers: tuple[str, ...] = (),
-    say: Say = lambda _: None,
 ) -> None:
-    """Create a decision's tag on a version's commit, whole or not at all.
+    """Create a decision's tag on a version's commit, whole or not at all; with ``dry_run`` not at all.
 
     Args:
         project: the repository.
         name: of the tag.
         version: what it points at.
         message: of the tag.
-        sign: sign it though Git is not configured to.
+        manner: how; told where the clock of another machine was ahead.
         lock: what `locked` gave.
         signers: whose signature it must bear; none means that it needs none.
-        say: told where the clock of another machine was ahead.
 
     Raises:
         Refused: the signature is nobody's of ``signers``.
         ExternalFailure: Git could not sign, or somebody else has made the tag meanwhile.
     """
+    if manner.dry_run:
+        return
     git = project.git
     now = int(committer(git).rsplit(" ", 2)[1])
     # GTO orders by the tagger's time alone, to the second, and what falls on one second has no order.
     after = max(r.time for n, r in project.registry.events if n.model == version.model) + 1
     if after > now + 300:
-        say(f"warning: an earlier tag is dated {after - now} s in the future; {name} is dated after it")
-    wanted = sign or bool(signers) or (git.config("tag.gpgSign") or "").lower() in ("true", "yes", "on", "1")
+        manner.say(f"warning: an earlier tag is dated {after - now} s in the future; {name} is dated after it")
+    wanted = manner.sign or bool(signers) or (git.config("tag.gpgSign") or "").lower() in ("true", "yes", "on", "1")
     tag_object = write_tag(git, name, version.record.commit, message, sign=wanted, not_before=after)
     if signers:
         _refuse_signer(project, tag_object, signers)
@@ -359,6 +367,7 @@ def _refuse_signer(project: Project, tag_object: str, signers: tuple[str, ...]) 
 
 __all__ = [
     "Decision",
+    "Manner",
     "before_of",
     "counter_of",
     "declared_environments",

@@ -1,7 +1,5 @@
 """`modelver rollback`: an environment goes back to an earlier version, through the same gates as forward."""
 
-from collections.abc import Callable
-
 from modelver.core.environments import (
     Environment,
     decision_message,
@@ -17,6 +15,7 @@ from modelver.operations.listing import list_versions
 from modelver.operations.project import Project
 from modelver.operations.promote import (
     Decision,
+    Manner,
     before_of,
     counter_of,
     declared_environments,
@@ -27,20 +26,15 @@ from modelver.operations.promote import (
 )
 from modelver.operations.transaction import locked
 
-Say = Callable[[str], None]
-
 
 def rollback(
     project: Project,
     name: str,
     ref: str | None,
+    manner: Manner,
     *,
     environment: str | None = None,
-    reason: str = "",
     emergency: bool = False,
-    sign: bool = False,
-    dry_run: bool = False,
-    say: Say = lambda _: None,
 ) -> Decision:
     """Put an earlier version back into an environment.
 
@@ -48,17 +42,14 @@ def rollback(
         project: the repository.
         name: the model.
         ref: the version; None for what ran there before what runs there now.
+        manner: how.
         environment: where; None where the model runs in one only.
-        reason: the user's words, kept in the tag.
         emergency: set gates and order aside; the tag says so for ever. Needs a reason.
-        sign: sign the tag though Git is not configured to.
-        dry_run: only look whether it may be.
-        say: told of what goes on, a sentence at a time.
 
     Raises:
         NotFound, InvalidInput, Refused, CheckFailed, ExternalFailure: as `promote`; or there is no way back.
     """
-    if emergency and not reason.strip():
+    if emergency and not manner.reason.strip():
         raise InvalidInput("an emergency needs a reason: it stays in the tag", hint="say it with --reason '…'")
     with locked(project.git) as lock:
         list_versions(project, name)
@@ -69,30 +60,10 @@ def rollback(
         else:
             version = version_of(project, name, ref)
             refuse_no_rollback(project.registry, version, place.name, running)
-        return move(
-            project,
-            version,
-            place,
-            "rollback",
-            reason=reason,
-            sign=sign,
-            dry_run=dry_run,
-            emergency=emergency,
-            say=say,
-            lock=lock,
-        )
+        return move(project, version, place, "rollback", manner, lock=lock, emergency=emergency)
 
 
-def unassign(
-    project: Project,
-    name: str,
-    *,
-    environment: str | None = None,
-    reason: str = "",
-    sign: bool = False,
-    dry_run: bool = False,
-    say: Say = lambda _: None,
-) -> list[Decision]:
+def unassign(project: Project, name: str, manner: Manner, *, environment: str | None = None) -> list[Decision]:
     """Take a model out of an environment, so that it runs nothing.
 
     GTO, and with it `Registry.running`, falls back on what was put there before and never taken out; so each version
@@ -100,7 +71,7 @@ def unassign(
     on.
 
     Args:
-        project, name, environment, reason, sign, dry_run, say: as `rollback`.
+        project, name, manner, environment: as `rollback`.
 
     Returns:
         What was decided of each version.
@@ -111,20 +82,19 @@ def unassign(
     with locked(project.git) as lock:
         list_versions(project, name)
         place = pick_running(project, name, environment)
-        if place.protected and not reason.strip():
+        if place.protected and not manner.reason.strip():
             raise Refused(f"{place.name} is protected, so the tag must say why", hint="say it with --reason '…'")
         held = _held(project, name, place.name)
         if not held:
             raise Refused(f"{name} does not run in {place.name}", hint=f"modelver list {name}")
-        published = refuse_remote(project, held[-1], say)
+        published = refuse_remote(project, held[-1], manner.say)
         first = counter_of(project, name)
         decisions = []
         for number, version in enumerate(held):
             tag = stage_tag(name, place.name, first + number, assign=False)
-            message = decision_message("unassign", version, environment=place.name, reason=reason)
-            if not dry_run:
-                make_tag(project, tag, version, message, sign=sign, signers=place.signers, lock=lock, say=say)
-                project = Project(project.git)  # with the tag that was just made
+            message = decision_message("unassign", version, environment=place.name, reason=manner.reason)
+            make_tag(project, tag, version, message, manner, signers=place.signers, lock=lock)
+            project = Project(project.git)  # with the tag that was just made
             decisions.append(
                 Decision(
                     action="unassign",
@@ -134,10 +104,10 @@ def unassign(
                     tag=tag,
                     commit=version.record.commit,
                     before=str(held[-1].version),
-                    reason=reason,
+                    reason=manner.reason,
                     remote=project.git.default_remote(),
                     published=published if version is held[-1] else None,
-                    dry_run=dry_run,
+                    dry_run=manner.dry_run,
                 )
             )
         return decisions

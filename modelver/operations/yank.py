@@ -1,37 +1,21 @@
 """`modelver yank`: withdraw a version. It stays, and `latest`, `v1` and their like pass it over."""
 
-from collections.abc import Callable
-
 from modelver.core.environments import decision_message
 from modelver.errors import Refused
 from modelver.operations.project import Project
-from modelver.operations.promote import Decision, make_tag, published_version, refuse_remote
+from modelver.operations.promote import Decision, Manner, make_tag, published_version, refuse_remote
 from modelver.operations.record import refuse_incomplete_history
 from modelver.operations.transaction import locked
 
-Say = Callable[[str], None]
 
-
-def yank(
-    project: Project,
-    ref: str,
-    *,
-    model: str | None = None,
-    reason: str = "",
-    sign: bool = False,
-    dry_run: bool = False,
-    say: Say = lambda _: None,
-) -> Decision:
+def yank(project: Project, ref: str, manner: Manner, *, model: str | None = None) -> Decision:
     """Withdraw a version, by the tag ``NAME@vX.Y.Z!``. What runs it goes on running it.
 
     Args:
         project: the repository.
         ref: the version.
+        manner: how.
         model: what a ref without a name means.
-        reason: the user's words, kept in the tag.
-        sign: sign the tag though Git is not configured to.
-        dry_run: only look whether it may be.
-        say: told of what goes on, and of the environments that run the version.
 
     Raises:
         NotFound, InvalidInput: there is no such version.
@@ -43,7 +27,7 @@ def yank(
         refuse_incomplete_history(project, version.model)
         if version.yanked:
             raise Refused(f"{version.tag} is yanked already", hint=f"modelver log {version.model}")
-        published = refuse_remote(project, version, say)
+        published = refuse_remote(project, version, manner.say)
         decision = Decision(
             action="yank",
             model=version.model,
@@ -51,13 +35,12 @@ def yank(
             environment=None,
             tag=f"{version.tag}!",
             commit=version.record.commit,
-            reason=reason,
+            reason=manner.reason,
             running=version.environments,
             remote=project.git.default_remote(),
             published=published,
-            dry_run=dry_run,
+            dry_run=manner.dry_run,
         )
-        if not dry_run:
-            message = decision_message("yank", version, reason=reason)
-            make_tag(project, decision.tag, version, message, sign=sign, lock=lock, say=say)
+        message = decision_message("yank", version, reason=manner.reason)
+        make_tag(project, decision.tag, version, message, manner, lock=lock)
         return decision

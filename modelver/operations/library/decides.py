@@ -38,11 +38,9 @@ class Decides(Base):
             CheckFailed: a gate says no.
             ExternalFailure: Git failed, or could not sign; nothing has changed.
         """
-        from modelver.operations.promote import promote
+        from modelver.operations.promote import Manner, promote
 
-        return promote(
-            self._project(), ref, environment, model=model, reason=reason, sign=sign, dry_run=dry_run, say=say
-        )
+        return promote(self._project(), ref, environment, Manner(reason, sign, dry_run, say), model=model)
 
     def rollback(
         self,
@@ -69,12 +67,11 @@ class Decides(Base):
         Raises:
             NotFound, Refused, CheckFailed, ExternalFailure: as `promote`; or there is no way back.
         """
+        from modelver.operations.promote import Manner
         from modelver.operations.rollback import rollback
 
-        return rollback(
-            self._project(), model, ref, environment=environment, reason=reason, emergency=emergency, sign=sign,
-            dry_run=dry_run, say=say,
-        )  # fmt: skip
+        manner = Manner(reason, sign, dry_run, say)
+        return rollback(self._project(), model, ref, manner, environment=environment, emergency=emergency)
 
     def unassign(
         self,
@@ -87,11 +84,10 @@ class Decides(Base):
         say: Callable[[str], None] = lambda _: None,
     ) -> "list[Decision]":
         """Take a model out of an environment, so that nothing of it runs there; arguments and errors as `rollback`."""
+        from modelver.operations.promote import Manner
         from modelver.operations.rollback import unassign
 
-        return unassign(
-            self._project(), model, environment=environment, reason=reason, sign=sign, dry_run=dry_run, say=say
-        )
+        return unassign(self._project(), model, Manner(reason, sign, dry_run, say), environment=environment)
 
     def rollback_commit(
         self,
@@ -135,6 +131,7 @@ class Decides(Base):
             Refused: it is yanked already, or is no version.
             ExternalFailure: Git failed, or could not sign; nothing has changed.
         """
+        from modelver.operations.promote import Manner
         from modelver.operations.yank import yank
 
-        return yank(self._project(), ref, model=model, reason=reason, sign=sign, dry_run=dry_run, say=say)
+        return yank(self._project(), ref, Manner(reason, sign, dry_run, say), model=model)
