@@ -65,7 +65,7 @@ def clean_process(mode: str, model: Path, inputs: "Mapping[str, Array]", *, thre
     Args:
         mode: ``answer`` or ``serve``, as in `modelver.runtimes.worker`.
         model: the model file.
-        inputs: by name; types that NumPy itself has.
+        inputs: by name; types that NumPy itself has, and bfloat16.
         threads: threads within an operator.
 
     Raises:
@@ -132,17 +132,34 @@ class Clean:
             pass  # the answer that does not come says why
         return self.answer()
 
-    def outputs(self, names: Sequence[str]) -> "dict[str, Array]":
-        """What an ``answer`` process wrote."""
+    def outputs(self, answer: Mapping[str, Any]) -> "dict[str, Array]":
+        """What an ``answer`` process wrote, by name.
+
+        Args:
+            answer: what it said.
+
+        Raises:
+            InvalidInput: NumPy can't hold it.
+        """
         import numpy as np
 
+        names: Sequence[str] = answer["outputs"]
         try:
             with np.load(self._place / "outputs.npz", allow_pickle=False) as arrays:
                 found = [arrays[f"a{number}"] for number in range(len(names))]
         except (OSError, ValueError, KeyError) as error:
             raise InvalidInput(f"{self._model.name} gives what NumPy can't hold: {first_line(error)}") from None
         texts = [value.astype(object) if value.dtype.kind == "U" else value for value in found]
-        return dict(zip(names, texts, strict=True))
+        return {
+            name: _as_bfloat16(value) if name in answer["bfloat16"] else value
+            for name, value in zip(names, texts, strict=True)
+        }
+
+
+def _as_bfloat16(value: "Array") -> "Array":
+    import ml_dtypes
+
+    return value.view(ml_dtypes.bfloat16)
 
 
 def _packages(folder: Path) -> Path:
@@ -160,14 +177,18 @@ def _packages(folder: Path) -> Path:
 def _request(place: Path, model: Path, inputs: "Mapping[str, Array]", threads: int) -> str:
     import numpy as np
 
+    bfloat16 = [name for name, array in inputs.items() if array.dtype.name == "bfloat16"]
     arrays = {
-        f"a{number}": array.astype(str) if array.dtype.kind in "OS" else array
-        for number, array in enumerate(inputs.values())
+        f"a{number}": array.astype(str)
+        if array.dtype.kind in "OS"
+        else (array.view(np.uint16) if name in bfloat16 else array)
+        for number, (name, array) in enumerate(inputs.items())
     }
     np.savez(place / "inputs.npz", **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for options
     request = {
         "model": str(model.resolve()),
         "inputs": list(inputs),
+        "bfloat16": bfloat16,
         "arrays": str(place / "inputs.npz"),
         "outputs": str(place / "outputs.npz") if inputs else "",
         "threads": threads,

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import joblib
+import ml_dtypes
 import numpy as np
 import onnx
 import pandas as pd
@@ -17,10 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from modelver.core.manifest import dump_files
+from modelver.core.parity import Limits
+from modelver.core.validation_settings import LatencySettings
 from modelver.errors import InvalidInput
 from modelver.formats.digest import Digester
 from modelver.formats.onnx_split import split
-from modelver.operations import speed, stage_export, stage_validate, timing
+from modelver.operations import canary, speed, stage_export, stage_validate, timing
 from modelver.runtimes import isolated
 
 NUMBERS = {"source": "m.joblib", "framework": "sklearn", "data": "data.npz"}
@@ -317,6 +320,25 @@ def test_a_model_that_crashes_the_runtime_is_caught_by_the_canary(tmp_path):
     assert "onnxruntime alone (status 1)" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("taken", "given"), [("float32", "bfloat16"), ("bfloat16", "float32"), ("bfloat16", "bfloat16")]
+)
+def test_bfloat16_passes_through_the_clean_process(taken, given, tmp_path):
+    types = {"float32": (TensorProto.FLOAT, np.float32), "bfloat16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16)}
+    inputs = [helper.make_tensor_value_info("x", types[taken][0], ["N", 3])]
+    outputs = [helper.make_tensor_value_info("y", types[given][0], ["N", 3])]
+    graph = helper.make_graph([helper.make_node("Cast", ["x"], ["y"], to=types[given][0])], "g", inputs, outputs)
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    x = (np.arange(12).reshape(4, 3) / 8).astype(types[taken][1])  # all of them exact in bfloat16
+    y = x.astype(types[given][1])
+    check = canary.sing(path, ({"x": x}, {"y": y}), 4, {}, Limits())
+    assert check.ok
+    assert "answers 4 recorded requests" in check.message
+    assert not canary.sing(path, ({"x": x}, {"y": y + y.dtype.type(1)}), 4, {}, Limits()).ok
+    assert speed.measure(path, path, {"x": x}, LatencySettings(rounds=3, runs=5))["p50"] > 0
+
+
 # Time
 
 
@@ -332,8 +354,6 @@ def test_a_slower_model_has_a_larger_ratio(tmp_path):
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.save(proto, tmp_path / name)
         return tmp_path / name
-
-    from modelver.core.validation_settings import LatencySettings
 
     inputs = {"v0": np.ones((64, 256), np.float32)}
     few, many = chain("few.onnx", 2), chain("many.onnx", 40)
