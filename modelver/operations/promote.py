@@ -307,7 +307,7 @@ def make_tag(
     after = max(r.time for n, r in project.registry.events if n.model == version.model) + 1
     if after > now + 300:
         manner.say(f"warning: an earlier tag is dated {after - now} s in the future; {name} is dated after it")
-    wanted = manner.sign or bool(signers) or (git.config("tag.gpgSign") or "").lower() in ("true", "yes", "on", "1")
+    wanted = manner.sign or bool(signers) or git.flag("tag.gpgSign")
     tag_object = write_tag(git, name, version.record.commit, message, sign=wanted, not_before=after)
     if signers:
         _refuse_signer(project, tag_object, signers)

@@ -158,8 +158,7 @@ def _tag(
         forced_new=request.force_new,
         gates=[check.message for check in gates],
     )
-    signed = sign or (git.config("tag.gpgSign") or "").lower() in ("true", "yes", "on", "1")
-    tag_object = write_tag(git, tag_name, commit, text, sign=signed)
+    tag_object = write_tag(git, tag_name, commit, text, sign=sign or git.flag("tag.gpgSign"))
     worktree, git_dir = main_or_linked(git)
     transaction = Transaction(
         operation=f"tag {tag_name}",

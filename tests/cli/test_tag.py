@@ -359,6 +359,19 @@ class TestSigned:
         assert signing.git("log", "-1", "--format=%G? %GS") == "G a@example.com"
         assert self.signature(signing) == "good"
 
+    def test_by_a_key_without_a_value(self, signing):
+        """Git takes it for true."""
+        with (signing.root / ".git" / "config").open("a") as config:
+            config.write("[tag]\n\tgpgSign\n")
+        signing.mv("tag", "m")
+        assert self.signature(signing) == "good"
+
+    @pytest.mark.parametrize("value", ["no", "0", "off", "false"])
+    def test_configured_not_to_sign(self, signing, value):
+        signing.git("config", "tag.gpgSign", value)
+        signing.mv("tag", "m")
+        assert self.signature(signing) == "none"
+
     def test_not_signed(self, signing):
         signing.mv("tag", "m")
         assert self.signature(signing) == "none"

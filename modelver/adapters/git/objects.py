@@ -51,7 +51,7 @@ def write_commit(git: GitRepository, parent: str, files: Mapping[str, str | None
         run_git(git.root, ["update-index", "-z", "--index-info"], stdin=_index_info(files), env=env)
         tree = run_git(git.root, [*_DURABLE, "write-tree"], env=env).decode().strip()
     args = [*_DURABLE, "commit-tree", tree, "-p", parent]
-    if (git.config("commit.gpgSign") or "").lower() in ("true", "yes", "on", "1"):
+    if git.flag("commit.gpgSign"):
         args.append("-S")
     return run_git(git.root, args, stdin=message.encode()).decode().strip()
 

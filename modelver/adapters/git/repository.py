@@ -119,6 +119,11 @@ class GitRepository:
         status, output, _ = git_status(self.root, ["config", "--get", key])
         return output.decode("utf-8", "replace").rstrip("\n") if status == 0 else None
 
+    def flag(self, key: str) -> bool:
+        """Whether Git takes a configuration value for true: ``yes``, ``on``, ``1``, also a key without a value."""
+        status, output, _ = git_status(self.root, ["config", "--type=bool", "--get", key])
+        return status == 0 and output.strip() == b"true"
+
     def head(self) -> Head:
         """What is checked out now."""
         status, output, _ = git_status(self.root, ["symbolic-ref", "--quiet", "HEAD"])
