@@ -8,8 +8,8 @@ from typing import Any
 
 from modelver.core.gates import Check
 from modelver.core.layout import Layout
-from modelver.core.model_settings import parse_settings
-from modelver.core.parity import Difference, Limits, is_discontinuous, judge_parity
+from modelver.core.model_settings import ModelSettings, parse_settings
+from modelver.core.parity import Limits, is_discontinuous, judge_parity
 from modelver.core.validation_settings import DEFAULT_TARGET, parse_validation
 from modelver.errors import CheckFailed, InvalidInput, Refused
 from modelver.formats import compare, golden
@@ -53,7 +53,7 @@ def measure(
     asked = parse_validation(resolved.model, facts.settings)
     source = _source(facts, resolved.label)
     with _weights(project, resolved, facts) as folder:
-        _verify(folder, facts, resolved.label)
+        _verify(folder, facts, source, resolved.label)
         say(f"running {resolved.label} on {', '.join(asked.targets)}")
         return _measure(project.root, folder / _MODEL, facts, source, asked.targets)
 
@@ -63,22 +63,26 @@ def _measure(
 ) -> list[Target]:
     entry = parse_settings(facts.name, facts.settings)
     operators = (source.get("graph") or {}).get("operators") or {}
-    session = base.find(DEFAULT_TARGET).load(path)
-    recorded = golden.read(path.parent, source["signature"])
-    requests: Requests | None
-    if recorded is None:
-        requests = requests_from_data(root, entry, source, session)
-    else:
-        requests = Requests(*recorded, row_count(recorded[0]), recorded=True)
-    found = [
-        _own(session, requests, operators, entry.parity),
-        *run_targets(targets, path, requests, operators, entry.parity),
-    ]
+    requests, own = _onnxruntime(root, path, entry, source, operators)
+    found = [own, *run_targets(targets, path, requests, operators, entry.parity)]
     times = Times({}, {})
     if requests is not None:
         times = target_latency.measure([ran.name for ran in found if ran.facts["ran"]], path, requests.inputs)
     machine = {"rows": requests.rows if requests else 0, "processor": processor()}
     return [_target(ran, len(operators), times, machine) for ran in found]
+
+
+def _onnxruntime(
+    root: Path, path: Path, entry: ModelSettings, source: dict[str, Any], operators: dict[str, int]
+) -> tuple[Requests | None, Ran]:
+    """What all targets are asked, and what onnxruntime itself makes of it."""
+    session = base.find(DEFAULT_TARGET).load(path)
+    recorded = golden.read(path.parent, source["signature"])
+    if recorded is not None:
+        requests = Requests(*recorded, row_count(recorded[0]), recorded=True)
+        return requests, _own(session, requests, operators, entry.parity)
+    asked = requests_from_data(root, entry, source, session)
+    return asked, _own(session, asked, operators, entry.parity)
 
 
 def _own(session: base.Session, requests: Requests | None, operators: dict[str, int], limits: Limits) -> Ran:
@@ -95,7 +99,7 @@ def _own(session: base.Session, requests: Requests | None, operators: dict[str, 
 
 
 def _target(ran: Ran, operators: int, times: Times, machine: dict[str, Any]) -> Target:
-    facts, parity = ran.facts, ran.parity or Difference(None, None, 0, 0, None)
+    facts, parity = ran.facts, ran.parity.to_dict() if ran.parity else {}
     ok = bool(facts["ran"] and facts["ok"])
     reason = ran.checks[0].message if ran.checks and not ok else ""  # the summary; of onnxruntime, what is wrong
     timed, failed = times.timed.get(ran.name), times.failed.get(ran.name)
@@ -106,9 +110,9 @@ def _target(ran: Ran, operators: int, times: Times, machine: dict[str, Any]) -> 
         ran=bool(facts["ran"]),
         ok=ok,
         operators=operators_ran(bool(facts["ran"]), operators),
-        max_abs=parity.max_abs,
-        max_rel=parity.max_rel,
-        label_agreement=parity.label_agreement,
+        max_abs=parity.get("max_abs"),
+        max_rel=parity.get("max_rel"),
+        label_agreement=parity.get("label_agreement"),
         latency=latency,
         reason=reason or (failed.message if failed else ""),
     )
@@ -135,13 +139,19 @@ def _weights(project: Project, resolved: Resolved, facts: ModelFacts) -> Iterato
         yield Path(scratch)
 
 
-def _verify(folder: Path, facts: ModelFacts, label: str) -> None:
-    """Nothing is opened that is not what was recorded, or that ONNX's checker refuses."""
+def _verify(folder: Path, facts: ModelFacts, source: dict[str, Any], label: str) -> None:
+    """Nothing is run that is not what was recorded and described, or that ONNX's checker refuses."""
     if facts.files is None:
         raise Refused(
             f"{facts.layout.files} does not list the weights of {label}, so nobody knows what they should be",
             hint="dvc repro",
         )
-    for check in (structure.digests(folder, facts.files, None), structure.structure(folder / _MODEL)):
+    looks: tuple[Callable[[], Check], ...] = (
+        lambda: structure.digests(folder, facts.files or (), None),
+        lambda: structure.structure(folder / _MODEL),
+        lambda: structure.description(folder / _MODEL, source),
+    )
+    for look in looks:  # one after the other: what has the wrong digest is not opened
+        check = look()
         if not check.ok:
             raise CheckFailed(f"{label}: {check.message}", hint=check.hint)

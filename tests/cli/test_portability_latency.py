@@ -29,6 +29,7 @@ modelver:
       validate: {{{validate}}}
 """
 LATENCY = "latency: {rounds: 3, runs: 5}"
+POINTS = "sleeper = sleeper:Sleeper\nbroken = sleeper:Broken\n"
 SLEEPER = """\
 import time
 from modelver.runtimes.onnxruntime import OnnxRuntime
@@ -45,6 +46,13 @@ class Sleeper:
 
     def run(self, model, inputs):
         return self.load(model).run(inputs)
+
+
+class Broken(Sleeper):
+    name = "broken"
+
+    def run(self, model, inputs):
+        return {name: value * float("nan") for name, value in super().run(model, inputs).items()}
 
 
 class Session:
@@ -111,7 +119,7 @@ def sleeping(box: Sandbox) -> Sandbox:
     place = box.root.parent / "packages"
     (place / "sleeper-1.0.dist-info").mkdir(parents=True)
     (place / "sleeper-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: sleeper\nVersion: 1.0\n")
-    (place / "sleeper-1.0.dist-info/entry_points.txt").write_text("[modelver.runtimes]\nsleeper = sleeper:Sleeper\n")
+    (place / "sleeper-1.0.dist-info/entry_points.txt").write_text("[modelver.runtimes]\n" + POINTS)
     (place / "sleeper.py").write_text(SLEEPER)
     box.env["PYTHONPATH"] += f":{place}"
     return box
@@ -292,6 +300,22 @@ def test_without_rows_nothing_is_run_and_that_is_said(box):
     rows = box.mv("portability", "--measure", "--format", "json").json()
     assert [(row["ran"], row["ok"], row["latency"]) for row in rows] == [(False, False, None)] * 2
     assert all("there are no rows" in row["reason"] for row in rows)
+
+
+def test_answers_that_are_no_numbers_are_json_all_the_same(sleeping):
+    declare(sleeping, "broken")
+    wrong = sleeping.mv("portability", "--measure", "--format", "json").json()[1]
+    assert (wrong["name"], wrong["ran"], wrong["ok"], wrong["max_abs"]) == ("broken", True, False, None)
+    assert "disagrees" in wrong["reason"]
+    sound(wrong["latency"], rows=10)
+    assert sleeping.mv("portability", "--measure").out.splitlines()[2].split()[2] == "differs"
+
+
+def test_a_source_that_speaks_of_another_model_is_not_believed(box):
+    source = json.loads((box.root / "models/m/source.json").read_bytes())
+    for graph in ({**source["graph"], "operators": {"ai.onnx/Add": 1}}, [], {"operators": 3}):
+        box.write("models/m/source.json", json.dumps({**source, "graph": graph}))
+        assert "disagree about: graph" in box.refused("portability", "--measure", status=1).err
 
 
 def test_a_plain_model_is_not_run(empty_repo):
