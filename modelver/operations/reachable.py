@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,20 +123,14 @@ class Pointers:
         wanted = self._load(trees)
         paths = {blob: self._path(blob) for blob in wanted} | dict(blobs or {})
         unread = [blob for blob in paths if blob not in self._named]
-        for start in range(0, len(unread), _TOGETHER):
-            group = unread[start : start + _TOGETHER]
-            contents = self._git.read_objects(group)
-            for blob in group:
-                if blob not in contents:
-                    raise ExternalFailure(f"{paths[blob]}: Git object {blob} is missing", hint="git fsck")
-                data = contents[blob]
-                if blob in self._links and is_pointer(os.fsdecode(data)):
-                    data = b""  # another pointer, which is looked at where it lies
-                try:
-                    self._named[blob] = named_in(data, paths[blob])
-                except InvalidInput as error:
-                    self._named[blob] = named_in(data, paths[blob], lenient=True)
-                    self._broken[blob] = error
+        for blob, content in self._objects(unread, lambda blob: f"{paths[blob]}: Git object {blob}"):
+            is_link = blob in self._links and is_pointer(os.fsdecode(content))
+            data = b"" if is_link else content  # to another pointer, which is looked at where it lies
+            try:
+                self._named[blob] = named_in(data, paths[blob])
+            except InvalidInput as error:
+                self._named[blob] = named_in(data, paths[blob], lenient=True)
+                self._broken[blob] = error
         for blob in () if lenient or self._lenient else self._broken.keys() & paths.keys():
             raise _unreadable(self._broken[blob], f"git show {blob}")
         return together(self._named[blob] for blob in paths)
@@ -278,13 +272,18 @@ class Pointers:
         return blobs
 
     def _read_trees(self, names: list[str]) -> None:
+        for name, data in self._objects(names, lambda name: f"Git's tree {name}"):
+            self._keep_tree(name, data)
+
+    def _objects(self, names: list[str], what: Callable[[str], str]) -> Iterator[tuple[str, bytes]]:
+        """Git's objects, some at a time; ``what`` says in a message what one is."""
         for start in range(0, len(names), _TOGETHER):
             group = names[start : start + _TOGETHER]
             contents = self._git.read_objects(group)
             for name in group:
                 if name not in contents:
-                    raise ExternalFailure(f"Git's tree {name} is missing", hint="git fsck")
-                self._keep_tree(name, contents[name])
+                    raise ExternalFailure(f"{what(name)} is missing", hint="git fsck")
+                yield name, contents[name]
 
     def _keep_tree(self, tree: str, data: bytes) -> None:
         size = len(tree) // 2
