@@ -37,7 +37,7 @@ class Output:
         self._folders: list[Path] = []
 
     def __enter__(self) -> "Output":
-        self._make_folder(self.folder)
+        make_folders(self.folder, self._folders)
         return self
 
     def __exit__(
@@ -65,7 +65,7 @@ class Output:
             return
         path = self.folder / entry.path
         if not _same(path, entry.bytes, pieces):
-            self._make_folder(path.parent)
+            make_folders(path.parent, self._folders)
             existed = path.exists()
             write_atomically(path, pieces if content is None else content, fsync=self._fsync)
             if not existed:
@@ -82,14 +82,16 @@ class Output:
         """What was added, in the order of paths."""
         return tuple(sorted(self.files.values(), key=lambda entry: entry.path))
 
-    def _make_folder(self, folder: Path) -> None:
-        missing = []
-        while not folder.exists():
-            missing.append(folder)
-            folder = folder.parent
-        for each in reversed(missing):
-            each.mkdir(exist_ok=True)
-            self._folders.append(each)
+
+def make_folders(folder: Path, made: list[Path]) -> None:
+    """Make a folder and those above it; what was not there is added to ``made``, for who must remove it on failure."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        made.append(each)
 
 
 def write_atomically(path: Path, content: "Rope | Pieces", *, fsync: bool = False) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from modelver.disk import umask
 from modelver.disk.files import fsync_folder
 from modelver.errors import ExternalFailure, Refused
+from modelver.formats.output import make_folders
 from modelver.operations.scratch import scratch
 
 _RENAME_EXCHANGE = 2
@@ -52,7 +53,7 @@ class Landing:
     def __enter__(self) -> "Landing":
         parent, name = self.target.parent, self.target.name[:100]
         try:
-            self._make(parent)
+            make_folders(parent, self._made)
             _finish_exchange(self.target)
             self._folder = self._stack.enter_context(scratch(parent, f".{name}.get-"))
         except OSError as error:
@@ -82,15 +83,6 @@ class Landing:
         except OSError as error:
             raise _failed(self.target, error) from None
         self._made.clear()
-
-    def _make(self, parent: Path) -> None:
-        missing = []
-        while not parent.exists():
-            missing.append(parent)
-            parent = parent.parent
-        for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
-            self._made.append(folder)
 
     def _leave(self) -> None:
         self._stack.close()
