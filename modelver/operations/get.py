@@ -323,6 +323,9 @@ def _flush(path: Path) -> None:
 
 def _suffix(pinned: Pinned, files: Sequence[Wanted], variant: str | None) -> str:
     """The ending of a single file; raises Refused where the version can't be one."""
+    whole = _whole(files) if variant is not None else None
+    if whole is not None:
+        return posixpath.splitext(whole)[1]
     form = _format(pinned)
     if form in ("onnx", "safetensors"):
         return f".{form}"
@@ -335,6 +338,12 @@ def _suffix(pinned: Pinned, files: Sequence[Wanted], variant: str | None) -> str
     )
 
 
+def _whole(files: Sequence[Wanted]) -> str | None:
+    """The file that a variant is of one piece in (PMML), beside its recorded rows; None for ONNX."""
+    models = [file.path for file in files if "/" not in file.path]
+    return models[0] if len(models) == 1 and not models[0].endswith(".onnx") else None
+
+
 def _format(pinned: Pinned) -> str:
     """``onnx`` or ``safetensors`` for weights that modelver split; empty for what is kept as it came."""
     source = pinned.facts.source or {}
@@ -344,6 +353,9 @@ def _format(pinned: Pinned) -> str:
 
 
 def _join(plan: GetPlan, content: Path, scratch: Path) -> Path:
+    whole = _whole(plan.files) if plan.request.variant is not None else None
+    if whole is not None:
+        return content / whole
     form = _format(plan.pinned)
     target = scratch / "single"
     if form == "onnx":

@@ -126,8 +126,8 @@ def load(
     pinned = pin(git, version)
     store = store_of(source, version)
     files = {f.path: f for f in pinned.files(listings_of(source.cache, store.remote), variant)}
-    graph = _graph_of(pinned, files)
     label = f"{version.tag}, variant {variant}" if variant else version.tag
+    graph = _graph_of(pinned, files, label)
     views = consumer_cache() / "views"
     try:
         views.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -151,7 +151,7 @@ def load(
     )
 
 
-def _graph_of(pinned: Pinned, files: Mapping[str, Wanted]) -> Wanted:
+def _graph_of(pinned: Pinned, files: Mapping[str, Wanted], label: str) -> Wanted:
     """The graph's file; raises Refused where the version is no ONNX model that modelver split."""
     tag, facts = pinned.version.tag, pinned.facts
     form = (facts.source or {}).get("format")
@@ -163,8 +163,9 @@ def _graph_of(pinned: Pinned, files: Mapping[str, Wanted]) -> Wanted:
         )
     found = [file for path, file in files.items() if "/" not in path and path.lower().endswith(".onnx")]
     if name != "onnx" or len(found) != 1:
+        form = name if name != "onnx" else ", ".join(path for path in files if "/" not in path)
         raise Refused(
-            f"{tag} is no ONNX model, and onnxruntime runs no other ({name or 'unknown format'})",
+            f"{label} is no ONNX model, and onnxruntime runs no other ({form or 'unknown format'})",
             hint=f"modelver get {tag}, then load its files with the library that made them",
         )
     return found[0]

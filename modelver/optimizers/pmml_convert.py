@@ -47,7 +47,7 @@ def main(request_file: str) -> None:
         with contextlib.redirect_stdout(said):
             convert()
     except RuntimeError:  # what sklearn2pmml raises where its Java program fails
-        told = _patch_known(said.getvalue(), sklearn.base.__version__)
+        told = patch_known(said.getvalue(), sklearn.base.__version__)
         if told is None:
             sys.stderr.write(said.getvalue())
             raise
@@ -61,7 +61,7 @@ def _described(model: Any) -> str:
     return type(model).__name__ + (f" of {', '.join(steps)}" if steps else "")
 
 
-def _patch_known(said: str, here: str) -> Any:
+def patch_known(said: str, here: str) -> str | None:
     """The newest scikit-learn that the converter takes, where that is another patch release of the one here."""
     match = re.search(r"Scikit-Learn version '[^']*' is not supported.*?version '([\d.]+)'", said, re.DOTALL)
     return match[1] if match and match[1].split(".")[:2] == here.split(".")[:2] else None

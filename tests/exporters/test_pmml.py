@@ -29,7 +29,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from modelver.errors import InvalidInput, NotFound, Refused
 from modelver.operations import stage_export, stage_optimize
-from modelver.optimizers import pmml, pmml_process
+from modelver.optimizers import pmml, pmml_convert, pmml_process
 
 MISSING = [name for name in ("sklearn2pmml", "pypmml") if importlib.util.find_spec(name) is None]
 JAVA = shutil.which("java")
@@ -301,6 +301,20 @@ def test_a_converter_that_has_expired_says_how_to_go_on(copy, tmp_path, monkeypa
     assert raised.value.hint == "pip install --upgrade sklearn2pmml"
 
 
+@pytest.mark.parametrize(
+    ("known", "here", "told"),
+    [("1.9.0", "1.9.1", "1.9.0"), ("1.9.0", "1.10.0", None), ("1.9.0", "2.9.0", None)],
+    ids=["patch", "minor", "major"],
+)
+def test_the_converter_is_told_another_patch_release_and_nothing_else(known, here, told):
+    said = (  # what sklearn2pmml 0.133.1 says
+        f"org.jpmml.sklearn.SkLearnException: Scikit-Learn version '{here}' is not supported\n"
+        f"Solution:\n\tUpgrade the converter to the latest version, or downgrade Scikit-Learn to version '{known}'\n"
+    )
+    assert pmml_convert.patch_known(said, here) == told
+    assert pmml_convert.patch_known("org.jpmml.sklearn.SkLearnException: something else", here) is None
+
+
 @needs_tools
 @needs_groups
 def test_java_that_takes_too_long_is_ended_with_all_that_it_started(copy, tmp_path, monkeypatch):
@@ -445,6 +459,13 @@ def test_from_params_to_a_tag_and_back(tmp_path):
 
     box.mv("get", "m@v1.0.0", "--variant", "java", "-o", "../got")
     assert (tmp_path / "got/model.pmml").read_bytes() == made
+    box.mv("get", "m@v1.0.0", "--variant", "java", "--single-file", "-o", "../one.pmml")
+    assert (tmp_path / "one.pmml").read_bytes() == made
+    code = "import modelver; modelver.load('m@v1.0.0', repo='.', variant='java')"
+    said = box.run(sys.executable, "-c", code, status=1).err
+    assert "m@v1.0.0, variant java is no ONNX model, and onnxruntime runs no other (model.pmml)" in said
+    done = box.refused("stage", "optimize", "m", JAVA_HOME=str(tmp_path / "nowhere"))
+    assert "AGPL-3.0" in box.hint(done)
     shutil.rmtree(box.root / "models/m/variants")
     box.dvc("checkout", "-q")
     assert (box.root / "models/m/variants/java/model.pmml").read_bytes() == made
