@@ -10,14 +10,13 @@ The order is that of what a caller of the model would notice:
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from modelver.core.bump_signature import Finding, Level, judge_signature, quoted, shape_text
-from modelver.core.diff_sections import Section, Sidecar, same, sections
+from modelver.core.diff_sections import Section, Sidecar, same
 from modelver.core.licences import tightens
-from modelver.core.manifest import FileEntry, TensorEntry
 from modelver.core.printable import printable, shorten
 
 LEVELS: tuple[Level, ...] = ("none", "patch", "minor", "major")
@@ -46,27 +45,8 @@ class Bump:
         return {"level": self.level, "reasons": list(self.reasons)}
 
 
-def required_bump(
-    a: Sidecar | None,
-    b: Sidecar | None,
-    *,
-    tensors_a: Iterable[TensorEntry] | None = None,
-    tensors_b: Iterable[TensorEntry] | None = None,
-    files_a: Iterable[FileEntry] | None = None,
-    files_b: Iterable[FileEntry] | None = None,
-    directions: Mapping[str, str] | None = None,
-) -> Bump:
-    """The bump from sidecar ``a`` to ``b``; a first version (``a`` is None) calls for none.
-
-    Raises:
-        InvalidInput: an override of a metric's direction is neither ``max`` nor ``min``.
-    """
-    found = sections(a, b, tensors_a, tensors_b, files_a, files_b, directions)
-    return judge(a, b, found)
-
-
 def judge(a: Sidecar | None, b: Sidecar | None, found: Mapping[str, Section]) -> Bump:
-    """The bump for sections that are already compared."""
+    """The bump from sidecar ``a`` to ``b`` with these differences; a first version (``a`` is None) calls for none."""
     if a is None:
         return Bump("none", ("first version",) if b is not None else ())
     if b is None:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from modelver.adapters import yaml
-from modelver.core.bump import Bump, required_bump
+from modelver.core.bump import Bump
+from modelver.core.diff import diff
 from modelver.core.layout import Layout
 from modelver.core.manifest import dump_files
 from modelver.core.plan import Choice, Request, base_versions, choose_version
@@ -160,10 +161,10 @@ def compare_with(project: Project, base: ModelVersion | None, facts: ModelFacts)
         return Bump("none", ("first version",)), True
     old = base_view(project, base)
     new = build_sidecar(facts, str(base.version), old.sidecar.get("previous"))
-    bump = required_bump(
+    found = diff(
         old.sidecar, new, tensors_a=old.tensors, tensors_b=facts.tensors, files_a=old.files, files_b=facts.files
     )
-    return bump, old.sidecar["weights"]["sha256"] != new["weights"]["sha256"]
+    return found.bump, old.sidecar["weights"]["sha256"] != new["weights"]["sha256"]
 
 
 def with_manifest(project: Project, facts: ModelFacts) -> ModelFacts:

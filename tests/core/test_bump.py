@@ -8,10 +8,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelver.core.bump import LEVELS, MAX_REASONS, required_bump
+from modelver.core.bump import LEVELS, MAX_REASONS, Bump
+from modelver.core.diff import diff
 from modelver.core.manifest import FileEntry, TensorEntry
 
 GOLDEN = yaml.safe_load((Path(__file__).parent.parent / "golden" / "sidecar-1.yaml").read_text())
+
+
+def required_bump(a, b, **manifests) -> Bump:
+    return diff(a, b, **manifests).bump
 
 
 def value(name, *shape, dtype="float32", **more):
