@@ -42,6 +42,7 @@ needs_groups = pytest.mark.skipif(not Path("/proc/self").exists(), reason="proce
 PMML = {"{http://www.dmg.org/PMML-4_4}": ""}
 NAMES = ("setosa", "versicolor", "virginica")
 ASKED = {"optimize": {"pmml": {"method": "pmml"}}}
+FOREST = {"source": "m.joblib", "data": "data.npz"}
 IRIS = {"source": "m.joblib", "data": "iris.csv", "target": "species"}
 
 
@@ -106,6 +107,14 @@ def linear_root(tmp_path_factory) -> Path:
     """The linear model, exported and in PMML; only read."""
     root = exported(tmp_path_factory.mktemp("linear"), place_linear, IRIS)
     optimize(root, IRIS)
+    return root
+
+
+@pytest.fixture(scope="module")
+def forest_root(tmp_path_factory) -> Path:
+    """The forest, exported and in PMML; only read."""
+    root = exported(tmp_path_factory.mktemp("forest"), place_forest, FOREST)
+    optimize(root, FOREST)
     return root
 
 
@@ -178,21 +187,16 @@ def test_nothing_of_it_is_in_this_process_and_nothing_is_left_behind(linear_root
 
 
 @needs_tools
-def test_a_forest_is_compared_row_by_row_and_twice_the_same_bytes(tmp_path):
-    settings = {"source": "m.joblib", "data": "data.npz"}
-    one = exported(tmp_path / "one", place_forest, settings)
-    record = optimize(one, settings)
+def test_a_forest_is_compared_row_by_row(forest_root):
+    record = record_of(forest_root)
     assert record["ok"], record["checks"]
     assert record["parity"]["rows_off"] == 0
     assert record["recorded"]["rows_off"] == 0
     assert record["format"]["element"] == "MiningModel"
-    first = contents(one / "models/m")
-    assert b"<Timestamp>" not in first["variants/pmml/model.pmml"]
-    assert str(tmp_path).encode() not in b"".join(first.values())
-
-    two = exported(tmp_path / "elsewhere" / "deeper", place_forest, settings)
-    optimize(two, settings)  # at another time, in another folder, with other temporary files
-    assert contents(two / "models/m") == first
+    files = contents(forest_root / "models/m")
+    assert b"<Timestamp>" not in files["variants/pmml/model.pmml"]
+    assert b"</Header>" in files["variants/pmml/model.pmml"]
+    assert str(forest_root).encode() not in b"".join(files.values())
 
 
 @needs_tools
@@ -438,35 +442,34 @@ def test_it_is_never_looked_for_where_nobody_asks(tmp_path, monkeypatch):
 
 
 @needs_tools
-def test_from_params_to_a_tag_and_back(tmp_path):
+def test_from_params_to_a_tag_and_back_with_the_same_bytes_as_elsewhere(forest_root, tmp_path):
     box = start(tmp_path / "repo", environment(tmp_path / "home"))
-    place_linear(box.root)
-    box.mv("add", "m", "m.joblib", "--framework", "sklearn", "--data", "iris.csv", "--target", "species")
+    place_forest(box.root)
+    box.mv("add", "m", "m.joblib", "--framework", "sklearn", "--data", "data.npz")
     params = box.root / "params.yaml"
     text = params.read_text()
     assert "optimize: {}" in text
-    params.write_text(text.replace("optimize: {}", "optimize:\n        java: {method: pmml}"))
+    params.write_text(text.replace("optimize: {}", "optimize:\n        pmml: {method: pmml}"))
     box.dvc("repro", "-q")
     box.commit("a model and its PMML")
+    # another time, folder and process, and other temporary files
+    assert contents(box.root / "models/m/variants") == contents(forest_root / "models/m/variants")
+    assert (box.root / "models/m/variants.json").read_bytes() == (forest_root / "models/m/variants.json").read_bytes()
+    made = (box.root / "models/m/variants/pmml/model.pmml").read_bytes()
     box.mv("tag", "m")
-    shown = box.mv("show", "m@v1.0.0", "--format", "json").json()
-    text = box.git("show", "m@v1.0.0:models/m/metadata.yaml")
-    assert "license: AGPL-3.0" in text
-    assert shown
-    made = (box.root / "models/m/variants/java/model.pmml").read_bytes()
-    assert b"RegressionModel" in made
+    assert "license: AGPL-3.0" in box.git("show", "m@v1.0.0:models/m/metadata.yaml")
     assert box.git("status", "--porcelain") == ""
 
-    box.mv("get", "m@v1.0.0", "--variant", "java", "-o", "../got")
+    box.mv("get", "m@v1.0.0", "--variant", "pmml", "-o", "../got")
     assert (tmp_path / "got/model.pmml").read_bytes() == made
-    box.mv("get", "m@v1.0.0", "--variant", "java", "--single-file", "-o", "../one.pmml")
+    box.mv("get", "m@v1.0.0", "--variant", "pmml", "--single-file", "-o", "../one.pmml")
     assert (tmp_path / "one.pmml").read_bytes() == made
-    code = "import modelver; modelver.load('m@v1.0.0', repo='.', variant='java')"
+    code = "import modelver; modelver.load('m@v1.0.0', repo='.', variant='pmml')"
     said = box.run(sys.executable, "-c", code, status=1).err
-    assert "m@v1.0.0, variant java is no ONNX model, and onnxruntime runs no other (model.pmml)" in said
+    assert "m@v1.0.0, variant pmml is no ONNX model, and onnxruntime runs no other (model.pmml)" in said
     done = box.refused("stage", "optimize", "m", JAVA_HOME=str(tmp_path / "nowhere"))
     assert "AGPL-3.0" in box.hint(done)
     shutil.rmtree(box.root / "models/m/variants")
     box.dvc("checkout", "-q")
-    assert (box.root / "models/m/variants/java/model.pmml").read_bytes() == made
+    assert (box.root / "models/m/variants/pmml/model.pmml").read_bytes() == made
     assert "ok" in box.mv("verify", "m@v1.0.0").out
