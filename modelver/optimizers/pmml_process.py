@@ -51,7 +51,7 @@ def java() -> Java:
         raise Refused("PMML is made by Java, and there is no `java` on the PATH", hint=_INSTALL)
     try:
         done = subprocess.run(
-            [program, "-XshowSettings:properties", "-version"],
+            [program, "-XX:-UsePerfData", "-XshowSettings:properties", "-version"],
             capture_output=True, text=True, errors="replace", timeout=_START, check=False, env=_environment(),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
