@@ -94,3 +94,9 @@ def find(framework: str | None, source: Path) -> Exporter:
         f"no exporter takes {source.suffix or source.name} files by itself; there is: {', '.join(known) or 'none'}",
         hint="name one in params.yaml (`framework: torch`), or version the file as it is: modelver add --plain",
     )
+
+
+def first_line(error: BaseException) -> str:
+    """An error's text, short, on one line; its type where it says nothing."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[0].strip()[:300] if lines else type(error).__name__

@@ -8,6 +8,7 @@ from typing import Any
 from modelver.core.export_options import DEFAULT_OPSET, ExportOptions
 from modelver.errors import InvalidInput, Refused
 from modelver.exporters import trees
+from modelver.exporters.apart import bounded
 from modelver.exporters.base import Exported, ExportRequest
 from modelver.exporters.plugins import install_hint
 from modelver.formats import dataset
@@ -92,8 +93,11 @@ def _open(source: Path, name: str) -> Any:
             f"model {name}: {source.name} is no native CatBoost file", hint="save it with model.save_model('model.cbm')"
         )
     try:
-        return catboost.CatBoost().load_model(str(source), format=_FORMATS[source.suffix])
-    except (catboost.CatBoostError, ValueError, OSError) as error:
+        with bounded(source):
+            booster = catboost.CatBoost().load_model(str(source), format=_FORMATS[source.suffix])
+        booster.get_all_params()  # is read now: parts of a broken file are found broken only here
+        return booster
+    except (catboost.CatBoostError, ValueError, OSError, MemoryError) as error:
         raise InvalidInput(
             f"model {name}: {source.name} is no CatBoost model: {_line(error)}",
             hint="save it with model.save_model('model.cbm')",

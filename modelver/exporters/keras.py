@@ -12,8 +12,9 @@ from typing import Any
 from modelver.core.export_options import InputSpec
 from modelver.errors import InvalidInput, Refused
 from modelver.exporters import torch, torch_onnx, torch_source
-from modelver.exporters.base import Exported, ExportRequest
-from modelver.exporters.torch_source import ERRORS, first_line
+from modelver.exporters.apart import bounded
+from modelver.exporters.base import Exported, ExportRequest, first_line
+from modelver.exporters.torch_source import ERRORS
 
 _BACKEND = "KERAS_BACKEND"
 _PACKAGES = ("keras", "numpy", "onnx", "onnx-ir", "onnxscript", "torch")
@@ -56,7 +57,8 @@ def _load(source: Path, name: str) -> Any:
         )
     keras.utils.clear_session()  # layers are numbered as they are made, and the numbers get into names
     try:
-        return keras.saving.load_model(source, compile=False, safe_mode=True)
+        with bounded(source):
+            return keras.saving.load_model(source, compile=False, safe_mode=True)
     except ERRORS as error:
         raise InvalidInput(
             f"model {name}: {source.name} cannot be opened with keras.saving.load_model: {first_line(error)}",

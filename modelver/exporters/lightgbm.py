@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelver.errors import InvalidInput, Refused
 from modelver.exporters import trees
+from modelver.exporters.apart import bounded
 from modelver.exporters.base import Exported, ExportRequest
 from modelver.exporters.plugins import install_hint
 from modelver.exporters.sklearn import load
@@ -76,8 +77,9 @@ def _open(source: Path, name: str) -> tuple[Any, Any]:
 
     if source.suffix not in (".joblib", ".pkl", ".pickle"):
         try:
-            return lightgbm.Booster(model_str=source.read_text("utf-8")), None
-        except (lightgbm.basic.LightGBMError, UnicodeDecodeError, ValueError) as error:
+            with bounded(source):
+                return lightgbm.Booster(model_str=source.read_text("utf-8")), None
+        except (lightgbm.basic.LightGBMError, UnicodeDecodeError, ValueError, MemoryError) as error:
             raise InvalidInput(
                 f"model {name}: {source.name} is no LightGBM model: {str(error)[:200]}",
                 hint="save it with booster.save_model('model.txt')",

@@ -4,7 +4,6 @@ Opening a joblib or pickle file runs code that the file contains. This module is
 the export stage calls it, in the stage's own process.
 """
 
-import pickle
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from modelver.core.parity import is_discontinuous, judge_parity
 from modelver.errors import InvalidInput, Refused
 from modelver.exporters import sklearn_inspect as inspect
-from modelver.exporters.base import Exported, ExportRequest
+from modelver.exporters.apart import bounded
+from modelver.exporters.base import Exported, ExportRequest, first_line
 from modelver.exporters.plugins import install_hint
 from modelver.exporters.sklearn_convert import Input, convert, correct_widths, dtypes
 from modelver.formats import compare, dataset
@@ -34,18 +34,6 @@ ROWS_DISCONTINUOUS = 256
 _PACKAGES = ("joblib", "numpy", "onnx", "pandas", "protobuf", "scikit-learn", "scipy", "skl2onnx")
 
 _OTHERS = ("catboost", "lightgbm", "xgboost")
-
-_LOAD_ERRORS = (
-    pickle.UnpicklingError,
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    ImportError,
-)
 
 
 class SklearnExporter:
@@ -119,20 +107,31 @@ def load(source: Path, name: str) -> Any:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", InconsistentVersionWarning)
-            model = joblib.load(source)
+            with bounded(source):
+                model = joblib.load(source)
+    except KeyboardInterrupt:
+        raise
     except ModuleNotFoundError as error:
         raise InvalidInput(
             f"model {name}: {source.name} needs the module {error.name!r}, which is not installed here",
             hint="install it, or run the stage where the module can be imported (PYTHONPATH)",
         ) from None
-    except _LOAD_ERRORS as error:
+    except MemoryError:
         raise InvalidInput(
-            f"model {name}: {source.name} cannot be opened with joblib: {error}",
+            f"model {name}: {source.name} takes more memory to open than a file of its size explains",
+            hint="save the fitted model with joblib.dump(model, path), without compression",
+        ) from None
+    except BaseException as error:  # opening runs code of the file's own, which raises what it likes, SystemExit too
+        words = first_line(error)
+        raise InvalidInput(
+            f"model {name}: {source.name} cannot be opened with joblib: {type(error).__name__}: {words}",
             hint="save the fitted model with joblib.dump(model, path)",
         ) from None
     for warning in caught:
         _check_version(warning.message, name)
-    if not (hasattr(model, "get_params") and (hasattr(model, "predict") or hasattr(model, "transform"))):
+    if isinstance(model, type) or not (
+        hasattr(model, "get_params") and (hasattr(model, "predict") or hasattr(model, "transform"))
+    ):
         raise InvalidInput(
             f"model {name}: {source.name} holds a {type(model).__name__}, no scikit-learn estimator",
             hint="save the fitted estimator or pipeline itself",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from modelver.core.export_options import InputSpec
 from modelver.errors import InvalidInput, Refused
 from modelver.exporters import rows, torch_onnx, torch_source
-from modelver.exporters.base import Exported, ExportRequest
+from modelver.exporters.base import Exported, ExportRequest, first_line
 from modelver.exporters.plugins import install_hint
-from modelver.exporters.torch_source import ERRORS, first_line, place
+from modelver.exporters.torch_source import ERRORS, place
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,8 @@ from typing import Any
 from modelver.core.export_options import ExportOptions, InputSpec
 from modelver.errors import InvalidInput
 from modelver.exporters import torch_bfloat16
-from modelver.exporters.torch_source import ERRORS, first_line
+from modelver.exporters.base import first_line
+from modelver.exporters.torch_source import ERRORS
 
 OPSET = 18
 """The main opset that torch.onnx writes; others are converted from it."""

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from modelver.errors import InvalidInput, Refused
+from modelver.exporters.apart import bounded
+from modelver.exporters.base import first_line
 
 ERRORS = (
     RuntimeError,
@@ -32,6 +34,7 @@ ERRORS = (
     ArithmeticError,
     OSError,
     EOFError,
+    MemoryError,
     pickle.UnpicklingError,
 )
 """What PyTorch and a user's own model code raise; they have no root of their own."""
@@ -76,7 +79,8 @@ def program(source: Path, name: str) -> Any:
     try:
         _refuse_pickles(source, name)
         os.environ[_FORCE] = "1"
-        found = torch.export.load(source)
+        with bounded(source):
+            found = torch.export.load(source)
     except ERRORS as error:
         raise InvalidInput(
             f"model {name}: {source.name} cannot be opened with torch.export.load: {first_line(error)}",
@@ -183,7 +187,8 @@ def _state_dict(source: Path, name: str) -> Any:
             from safetensors.torch import load_file
 
             return load_file(source)
-        found = torch.load(source, map_location="cpu", weights_only=True)
+        with bounded(source):
+            found = torch.load(source, map_location="cpu", weights_only=True)
     except ModuleNotFoundError as error:
         raise Refused(
             f"model {name}: {source.name} needs the package {error.name}", hint=f"pip install {error.name}"
@@ -226,9 +231,3 @@ def place(error: BaseException, root: Path) -> str:
     """Where in the user's own files an error came up: `` at src/net.py:12``, or nothing."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename, root)]
     return f" at {Path(frames[-1].filename).relative_to(root)}:{frames[-1].lineno}" if frames else ""
-
-
-def first_line(error: BaseException) -> str:
-    """An error's text, short, on one line."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return lines[0].strip()[:300] if lines else type(error).__name__

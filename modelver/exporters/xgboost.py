@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelver.errors import InvalidInput, Refused
 from modelver.exporters import trees
+from modelver.exporters.apart import bounded
 from modelver.exporters.base import Exported, ExportRequest
 from modelver.exporters.plugins import install_hint
 from modelver.exporters.sklearn import load
@@ -108,8 +109,10 @@ def _open(source: Path, name: str) -> tuple[Any, Any, int | None]:
     if source.suffix in _PLAIN:
         booster = xgboost.Booster({"nthread": 1})
         try:
-            booster.load_model(source)
-        except (xgboost.core.XGBoostError, ValueError, OSError) as error:
+            with bounded(source):
+                booster.load_model(source)
+            booster.save_raw("json")  # what is wrong with numbers of features and classes is found only here
+        except (xgboost.core.XGBoostError, ValueError, OSError, MemoryError) as error:
             text = str(error).strip().splitlines()
             raise InvalidInput(
                 f"model {name}: {source.name} is no XGBoost model: {text[0][:200] if text else 'it is empty'}",

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from modelver.core.layout import Layout
 from modelver.core.manifest import dump_files, dump_tensors
 from modelver.core.model_settings import ModelSettings, parse_settings
-from modelver.errors import ExternalFailure, NotFound, Refused
+from modelver.errors import ExternalFailure, InvalidInput, ModelverError, NotFound, Refused
 from modelver.exporters import base
+from modelver.exporters.apart import Apart
 from modelver.formats import dataset, golden, onnx_split
 from modelver.formats.digest import Digester, Progress
 from modelver.formats.result import Ingested
@@ -48,7 +50,9 @@ class ExportResult:
     source: Mapping[str, Any]
 
 
-def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress | None = None) -> ExportResult:
+def run(
+    root: Path, model: str, settings: Mapping[str, Any], progress: Progress | None = None, *, own_process: bool = False
+) -> ExportResult:
     """Export a model to ``models/NAME/weights/`` with its manifests and ``source.json``.
 
     The same source, data, settings and packages give the same bytes, on each run and in each folder. Everything is
@@ -60,6 +64,8 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
         model: the model's name.
         settings: its entry under ``modelver.models`` in ``params.yaml``.
         progress: called with bytes done since the last call.
+        own_process: export in a fork of this process, which must have no threads: a source that crashes its
+            framework's library, or takes all memory, is then refused as others are.
 
     Raises:
         Refused: no source, no data, or the plug-in is missing.
@@ -71,6 +77,7 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     if entry.source is None:
         raise Refused(f"model {model} has no source to export", hint=f"declare one: modelver add {model} PATH")
     source = root / entry.source
+    _check_kind(source, model, entry.source)
     if not source.is_file():
         raise NotFound(
             f"model {model}: its source {entry.source} does not exist",
@@ -88,7 +95,7 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
         build.mkdir(parents=True)
         (build / ".gitignore").write_text("*\n")  # what a killed run leaves is none of Git's business
         try:
-            result = _build(root, model, entry, source, build, progress)
+            result = _build(root, model, entry, source, build, progress, own_process)
             _publish(build, home)
         finally:
             shutil.rmtree(build, ignore_errors=True)
@@ -97,18 +104,43 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     return result
 
 
+def _check_kind(source: Path, model: str, name: str) -> None:
+    """Refuse what no exporter opens, in words; what is not there at all is said elsewhere."""
+    if source.is_dir():
+        kind = "a folder"
+    elif source.is_symlink() and not source.exists():
+        kind = f"a link to {source.readlink()}, where nothing is"
+    elif source.exists() and not source.is_file():
+        kind = "a pipe or a device"
+    else:
+        return
+    raise InvalidInput(
+        f"model {model}: its source {name} is {kind}, no file",
+        hint=f"run the stage that makes it (dvc repro), or correct modelver.models.{model}.source in params.yaml",
+    )
+
+
 def _build(
-    root: Path, model: str, entry: ModelSettings, source: Path, build: Path, progress: Progress | None
+    root: Path,
+    model: str,
+    entry: ModelSettings,
+    source: Path,
+    build: Path,
+    progress: Progress | None,
+    own_process: bool,
 ) -> ExportResult:
     assert entry.source is not None
     assert entry.data is not None
-    rows = dataset.read(root, entry.data, entry.target)
-    exporter = base.find(entry.framework, source)
+    place = build / f"work-{os.getpid()}"
+    place.mkdir()
+    whole = place / "whole.onnx"
+    work = partial(_export, root, model, entry, source, whole)
+    # before there are threads, of which a fork has none
+    apart = Apart(work, place, f"model {model}: {entry.source}") if own_process else None
     # the framework loads the source on one core, and the other hashes it meanwhile
     with Digester() as digester, ThreadPoolExecutor(1) as hasher:
         hashed = hasher.submit(_sha256, source)
-        whole = build / "whole.onnx"
-        exported = exporter.export(source, base.ExportRequest(model, whole, rows, entry.export, root.resolve()))
+        exported = apart.result() if apart else work()
         weights = build / "weights"
         split = onnx_split.split(exported.model or whole, weights, progress)
         whole.unlink(missing_ok=True)
@@ -129,6 +161,22 @@ def _build(
         rows=len(next(iter(exported.inputs.values()))),
         source=document,
     )
+
+
+def _export(root: Path, model: str, entry: ModelSettings, source: Path, whole: Path) -> base.Exported:
+    """What the framework makes of the source; errors name it."""
+    assert entry.data is not None
+    rows = dataset.read(root, entry.data, entry.target)
+    exporter = base.find(entry.framework, source)
+    try:
+        return exporter.export(source, base.ExportRequest(model, whole, rows, entry.export, root.resolve()))
+    except ModelverError as error:
+        if source.name not in error.message and Path(entry.data).name not in error.message:
+            error.message = f"{error.message} ({entry.source})"
+        if f"model {model}" not in error.message:
+            error.message = f"model {model}: {error.message}"
+        error.hint = error.hint or f"make {entry.source} again, with the script or the stage that writes it"
+        raise
 
 
 def _sha256(path: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sandbox import Sandbox
@@ -13,11 +14,13 @@ SECONDS = 10
 MEMORY = 1 << 30
 
 RUNNER = """
-import faulthandler, json, os, resource, shutil, sys
+import faulthandler, importlib, json, os, resource, shutil, sys
 from pathlib import Path
 from modelver.cli.main import run
 
 faulthandler.dump_traceback_later(300, exit=True)  # what hangs is told, and ends
+for package in sys.argv[3:]:
+    importlib.import_module(package)  # once, and not in each process that is forked
 limited = sys.argv[2] == "address-space"
 if limited:
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
@@ -38,10 +41,27 @@ def listing():
                 found[path if top == Path(".") else f"{top}/{path}"] = (facts.st_mode, size, facts.st_ino)
     return found
 
+def put(source, target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    elif not source.is_file() or not target.is_file() or target.is_symlink():
+        target.unlink(missing_ok=True)
+    if source.is_fifo():
+        os.mkfifo(target)
+    elif source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target, follow_symlinks=False)
+
+def peak():
+    # not its own ru_maxrss, which Linux hands down from the process that forked this one
+    own = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10)
+
 for job in json.loads(Path(sys.argv[1]).read_text()):
     for source, target in job["put"]:
-        Path(target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        put(Path(source), Path(target))
     before = listing()
     sys.stderr.write("\\0")
     start = sum(os.times()[:4])
@@ -50,9 +70,7 @@ for job in json.loads(Path(sys.argv[1]).read_text()):
     seconds = sum(os.times()[:4]) - start
     after = listing()
     changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-    # not ru_maxrss, which Linux hands down from the process that forked this one
-    peak = next(int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    sys.stderr.write("\\0" + json.dumps({"name": job["name"], "status": status, "seconds": seconds, "peak": peak,
+    sys.stderr.write("\\0" + json.dumps({"name": job["name"], "status": status, "seconds": seconds, "peak": peak(),
                                          "changed": changed}))
 """
 
@@ -72,7 +90,9 @@ class Said:
     changed: tuple[str, ...]
 
 
-def run_all(box: Sandbox, jobs: list[dict], limit: str = "address-space") -> dict[str, Said]:
+def run_all(
+    box: Sandbox, jobs: list[dict], limit: str = "address-space", preload: Sequence[str] = ()
+) -> dict[str, Said]:
     """Run jobs of ``name``, ``command`` and ``put`` (pairs of files that are copied first), one after the other.
 
     Every command must keep its time and memory, end with 0 or 2, and say why without a traceback.
@@ -80,7 +100,9 @@ def run_all(box: Sandbox, jobs: list[dict], limit: str = "address-space") -> dic
     Args:
         box: where they run.
         jobs: what is run.
-        limit: ``address-space`` lets the kernel refuse more memory; ``measured`` looks at the peak at the end.
+        limit: ``address-space`` lets the kernel refuse more memory; ``measured`` looks at the peak at the end,
+            ``above-first`` at how far it is above that of the first job.
+        preload: modules that are imported before the first job.
     """
     scratch = box.root.parent / "scratch"
     temp = box.root.parent / "temp"
@@ -90,13 +112,13 @@ def run_all(box: Sandbox, jobs: list[dict], limit: str = "address-space") -> dic
     plan.write_text(json.dumps([{"put": [], **job} for job in jobs]))
     status_before = box.git("status", "--porcelain")
     done = subprocess.run(
-        [sys.executable, "-P", "-c", RUNNER, str(plan), limit],
+        [sys.executable, "-P", "-c", RUNNER, str(plan), limit, *preload],
         cwd=box.root, env={**box.env, "TMPDIR": str(temp), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True, check=False,
     )  # fmt: skip
     words = done.stderr.decode("utf-8", "replace").split("\0")
     assert done.returncode == 0, words[-1][-3000:]
-    found = {}
+    found, base = {}, 0
     for said, facts in zip(words[1::2], map(json.loads, words[2::2]), strict=True):
         name = facts["name"]
         assert "Traceback" not in said, f"{name}: {said}"
@@ -104,7 +126,9 @@ def run_all(box: Sandbox, jobs: list[dict], limit: str = "address-space") -> dic
         assert facts["status"] == 0 or said.startswith("error: "), f"{name}: {said}"
         assert len(said) < 4000, name
         assert facts["seconds"] < SECONDS, f"{name} took {facts['seconds']} s"
-        assert facts["peak"] < MEMORY, f"{name} took {facts['peak']} bytes"
+        base = base or facts["peak"]
+        taken = facts["peak"] - base if limit == "above-first" else facts["peak"]
+        assert taken < MEMORY, f"{name} took {taken} bytes"
         found[name] = Said(facts["status"], said, tuple(facts["changed"]))
     assert list(found) == [job["name"] for job in jobs]
     if all(said.status == 2 for said in found.values()) and not any(job.get("put") for job in jobs):

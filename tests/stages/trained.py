@@ -26,6 +26,8 @@ table.rename(columns={"hue": "teinte é"}).to_csv("table.csv", index=False, enco
 
 
 def sklearn():
+    import pickle
+
     import joblib
     import pandas
     from sklearn.compose import ColumnTransformer
@@ -38,7 +40,10 @@ def sklearn():
     numbers = [name for name in frame.columns if name != "rang"]
     parts = [("numbers", StandardScaler(), numbers), ("rang", OneHotEncoder(sparse_output=False), ["rang"])]
     trees = HistGradientBoostingClassifier(max_iter=5, max_depth=3, random_state=0)
-    joblib.dump(make_pipeline(ColumnTransformer(parts), trees).fit(frame, answers), "sklearn.joblib")
+    model = make_pipeline(ColumnTransformer(parts), trees).fit(frame, answers)
+    joblib.dump(model, "sklearn.joblib")
+    with open("sklearn.pkl", "wb") as file:
+        pickle.dump(model, file)
 
 
 def torch():
