@@ -6,7 +6,8 @@ are not exported.
 
 import os
 import sys
-from pathlib import Path
+import zipfile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from modelver.core.export_options import InputSpec
@@ -56,6 +57,7 @@ def _load(source: Path, name: str) -> Any:
             hint=f"set {_BACKEND}=torch",
         )
     keras.utils.clear_session()  # layers are numbered as they are made, and the numbers get into names
+    _refuse_outside(source, name)
     try:
         with bounded(source):
             return keras.saving.load_model(source, compile=False, safe_mode=True)
@@ -64,6 +66,21 @@ def _load(source: Path, name: str) -> Any:
             f"model {name}: {source.name} cannot be opened with keras.saving.load_model: {first_line(error)}",
             hint="save it with model.save('model.keras'), built of Keras's own layers",
         ) from None
+
+
+def _refuse_outside(source: Path, name: str) -> None:
+    """Refuse an archive with a member that would be unpacked elsewhere; what is no archive is told by Keras."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = [PurePosixPath(member.replace("\\", "/")) for member in archive.namelist()]
+    except zipfile.BadZipFile:
+        return
+    guilty = next((str(member) for member in members if member.is_absolute() or ".." in member.parts), None)
+    if guilty is not None:
+        raise InvalidInput(
+            f"model {name}: {source.name} has a member that lies outside of it: {guilty[:200]!a}",
+            hint="Keras writes no such file: find out where it comes from, and save the model again",
+        )
 
 
 def _inputs(model: Any, request: ExportRequest) -> tuple[InputSpec, ...]:
