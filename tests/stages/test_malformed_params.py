@@ -1,13 +1,15 @@
 """Settings of a model that are wrong in every way, through the stages: the field is named, nothing is left behind."""
 
 import random
+import shutil
+from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
 import yaml
 from hostile import run_all
-from sandbox import Sandbox
+from sandbox import Sandbox, environment, start
 from sklearn.linear_model import LinearRegression
 
 from modelver.core.model_settings import parse_settings
@@ -73,16 +75,26 @@ DOCUMENTS = {
 }
 
 
-@pytest.fixture
-def repo(empty_repo: Sandbox) -> Sandbox:
-    """A pipeline model that was exported and validated."""
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A pipeline model that was exported; copied for each test."""
+    tmp = tmp_path_factory.mktemp("params")
+    box = start(tmp / "repo", environment(tmp / "home"))
     X = np.arange(40, dtype=np.float64).reshape(20, 2)
-    joblib.dump(LinearRegression().fit(X, X.sum(1)), empty_repo.root / "m.joblib")
-    np.savez(empty_repo.root / "data.npz", X=X, y=X.sum(1))
-    empty_repo.mv("add", "m", "m.joblib", "--data", "data.npz")
-    empty_repo.mv("stage", "export", "m")
-    empty_repo.commit("add m")
-    return empty_repo
+    joblib.dump(LinearRegression().fit(X, X.sum(1)), box.root / "m.joblib")
+    np.savez(box.root / "data.npz", X=X, y=X.sum(1))
+    box.mv("add", "m", "m.joblib", "--data", "data.npz")
+    box.mv("stage", "export", "m")
+    box.commit("add m")
+    return box
+
+
+@pytest.fixture
+def repo(exported: Sandbox, tmp_path: Path) -> Sandbox:
+    shutil.copytree(exported.root, tmp_path / "repo", symlinks=True)
+    box = Sandbox(tmp_path / "repo", exported.env)
+    box.git("status")  # refreshes the index: the copied files have other inodes
+    return box
 
 
 def jobs_for(box: Sandbox, documents: dict[str, tuple[bytes, tuple[str, ...]]]) -> list[dict]:
@@ -98,16 +110,17 @@ def jobs_for(box: Sandbox, documents: dict[str, tuple[bytes, tuple[str, ...]]]) 
 
 
 ALL = [(field, value) for field, values in WRONG.items() for value in values]
+SAMPLE = sorted(random.Random(3).sample(range(len(ALL)), 25))
 
 
 def test_a_sample_of_wrong_values(repo: Sandbox):
-    refused(repo, random.Random(3).sample(ALL, 25))
+    refused(repo, [ALL[number] for number in SAMPLE])
     assert not (repo.root / "pwned").exists()
 
 
 @pytest.mark.slow
-def test_wrong_values_of_every_field(repo: Sandbox):
-    refused(repo, ALL)
+def test_the_other_wrong_values_of_every_field(repo: Sandbox):
+    refused(repo, [wrong for number, wrong in enumerate(ALL) if number not in SAMPLE])
     assert not (repo.root / "pwned").exists()
 
 
