@@ -171,6 +171,8 @@ def _export(root: Path, model: str, entry: ModelSettings, source: Path, whole: P
     try:
         return exporter.export(source, base.ExportRequest(model, whole, rows, entry.export, root.resolve()))
     except ModelverError as error:
+        if not isinstance(error, InvalidInput) and f"model {model}" not in error.message:
+            raise  # a package is missing: no fault of the source's
         if source.name not in error.message and Path(entry.data).name not in error.message:
             error.message = f"{error.message} ({entry.source})"
         if f"model {model}" not in error.message:
