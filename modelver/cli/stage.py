@@ -79,12 +79,13 @@ def optimize(name: Name) -> None:
     pip install 'modelver[pmml]'.
     """
     from modelver.cli.render_optimize import lines
-    from modelver.operations.facts import model_settings
+    from modelver.operations.facts import model_settings, settings_section
     from modelver.operations.stage_optimize import run
 
     project = _project(name)
+    settings, section = model_settings(project.worktree, name), settings_section(project.worktree, name)
     with Progress(f"optimizing {name}") as progress:
-        result = run(project.root, name, model_settings(project.worktree, name), progress)
+        result = run(project.root, name, settings, progress, section)
     for line in lines(result):
         out(line)
 
@@ -96,19 +97,19 @@ def validate(name: Name) -> None:
     A failed verdict is written to validation.json and ends with status 0, so that `dvc repro` records it;
     `modelver tag` refuses such a model.
     """
-    from modelver.operations.facts import model_settings
+    from modelver.operations.facts import model_settings, settings_section
     from modelver.operations.gating import checks_against, model_gates
     from modelver.operations.record import base_of
     from modelver.operations.stage_validate import run
 
     project = _project(name)
-    settings = model_settings(project.worktree, name)
-    result = run(project.root, name, settings)
+    settings, section = model_settings(project.worktree, name), settings_section(project.worktree, name)
+    result = run(project.root, name, settings, section=section)
     for check in result.checks:
         out(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.message}")
         if not check.ok and check.hint:
             say(f"hint: {check.hint}")
-    gates = [gate for gate in model_gates(settings, name) if gate.is_relative]
+    gates = [gate for gate in model_gates(settings, name, section) if gate.is_relative]
     base = base_of(project, name) if gates else None
     for check in checks_against(project, name, gates, result.metrics, base.tag if base else None):
         # Told and not recorded: the baseline moves when a tag is made. `modelver tag` judges it again.

@@ -1,4 +1,8 @@
-"""One model's entry under ``modelver.models`` in ``params.yaml``, checked and typed."""
+"""One model's entry in ``params.yaml``, checked and typed.
+
+Models that a stage exports stand under ``modelver.models``, over which the stage groups of ``dvc.yaml`` run; what
+`modelver add` brought in as it is may have an entry under ``modelver.added``, where DVC does not look for a source.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +18,15 @@ from modelver.errors import InvalidInput
 
 KEYS = (
     "source", "framework", "data", "target", "task", "gates", "parity", "export",
-    "targets", "validate", "optimize", "calibration",
+    "targets", "validate", "optimize", "calibration", "environments",
 )  # fmt: skip
-"""What an entry may hold; the last four are read by `validation_settings` and `variants`."""
+"""What an entry may hold; the last five are read by `validation_settings`, `variants` and `environments`."""
+
+MODELS, ADDED = "modelver.models", "modelver.added"
+"""Where an entry stands."""
+
+EXPORTED_ONLY = ("source", "framework", "export")
+"""What speaks of an export, and so stands under `MODELS` alone."""
 
 MAX_PATH, MAX_PART = 4000, 255
 """Characters of a path, and bytes of one name in it: Linux's limits, less some for the folders above."""
@@ -49,14 +59,19 @@ class ModelSettings:
     export: ExportOptions
 
 
-def parse_settings(model: str, data: Mapping[str, Any]) -> ModelSettings:
+def parse_settings(model: str, data: Mapping[str, Any], section: str = MODELS) -> ModelSettings:
     """Check the entry of ``model``. A key that nobody knows is refused: ``gate:`` would gate nothing, without a word.
+
+    Args:
+        model: the model's name.
+        data: the entry.
+        section: where it stands, `MODELS` or `ADDED`.
 
     Raises:
         InvalidInput: the model's name or a field is malformed, or unknown; the message names the field.
     """
     check_model_name(model)
-    where = f"params.yaml, modelver.models.{model}"
+    where = f"params.yaml, {section}.{model}"
     if not isinstance(data, Mapping):
         raise InvalidInput(f"{where} must be a mapping", hint="write `source:`, `framework:` and `data:` there")
     for key in data:
@@ -64,6 +79,11 @@ def parse_settings(model: str, data: Mapping[str, Any]) -> ModelSettings:
             raise InvalidInput(
                 f"{where}.{shown(str(key))} is no setting that modelver knows",
                 hint=near(str(key), list(KEYS)) + "; parameters of your own go elsewhere in params.yaml",
+            )
+        if section == ADDED and key in EXPORTED_ONLY:
+            raise InvalidInput(
+                f"{where}.{key} speaks of an export, and entries under {ADDED} are of models that nobody exports",
+                hint=f"take it out, or move the entry to {MODELS}.{model}",
             )
     task = _text(data, "task", where)
     if task is not None and task not in TASKS:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 from modelver.core.gates import LATEST
+from modelver.core.model_settings import MODELS
 from modelver.core.refs import parse_ref
 from modelver.core.slices import Slice, parse_slices
 from modelver.errors import InvalidInput
@@ -64,25 +65,25 @@ class ValidationSettings:
     latency: LatencySettings | None
 
 
-def parse_validation(model: str, data: Mapping[str, Any]) -> ValidationSettings:
-    """Check ``targets:`` and ``validate:`` of a model's entry.
+def parse_validation(model: str, data: Mapping[str, Any], section: str = MODELS) -> ValidationSettings:
+    """Check ``targets:`` and ``validate:`` of a model's entry, which stands in ``section``.
 
     Raises:
         InvalidInput: a field is malformed; the message names it.
     """
-    where = f"params.yaml, modelver.models.{model}"
-    section = _section(data.get("validate"), f"{where}.validate", ("slices", "metrics", "edges", "canary", "latency"))
-    canary = section.get("canary")
+    where = f"params.yaml, {section}.{model}"
+    validate = _section(data.get("validate"), f"{where}.validate", ("slices", "metrics", "edges", "canary", "latency"))
+    canary = validate.get("canary")
     if canary not in (None, True, False):
         raise InvalidInput(f"{where}.validate.canary must be true or false, found {canary!r}")
     targets = _targets(data.get("targets"), f"{where}.targets")
     return ValidationSettings(
         targets=targets,
-        slices=parse_slices(section.get("slices"), f"{where}.validate.slices"),
-        functions=_functions(section.get("metrics"), f"{where}.validate.metrics"),
-        edges=_edges(section.get("edges"), f"{where}.validate.edges"),
+        slices=parse_slices(validate.get("slices"), f"{where}.validate.slices"),
+        functions=_functions(validate.get("metrics"), f"{where}.validate.metrics"),
+        edges=_edges(validate.get("edges"), f"{where}.validate.edges"),
         canary=canary is not False,
-        latency=_latency(section.get("latency"), f"{where}.validate.latency", targets[1:]),
+        latency=_latency(validate.get("latency"), f"{where}.validate.latency", targets[1:]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from modelver.adapters import yaml
 from modelver.core.layout import DVC_LOCK, DVC_YAML, PARAMS
 from modelver.core.lineage import inputs_of
+from modelver.core.model_settings import ADDED, MODELS
 from modelver.core.pointers import locked_stages
 from modelver.errors import Refused
 from modelver.operations.facts import ModelFacts
@@ -72,7 +73,7 @@ def _matters(path: str, facts: ModelFacts, old: Snapshot | None, new: Snapshot) 
         return _foreign_stages_changed(facts, old, new)
     keys = [key for stage in facts.stages for key in stage.params.get(path, ())]
     if path == PARAMS:
-        keys = [*keys, "modelver.scheme", f"modelver.models.{facts.name}"]
+        keys = [*keys, "modelver.scheme", f"{MODELS}.{facts.name}", f"{ADDED}.{facts.name}"]
     elif not keys or any(dep.path == path for stage in facts.stages for dep in stage.deps):
         return True
     before, after = _document(old, path), _document(new, path)

@@ -10,6 +10,7 @@ from modelver.adapters import yaml
 from modelver.core import card, lineage, sidecar
 from modelver.core.layout import DVC_LOCK, DVC_YAML, PARAMS, Layout
 from modelver.core.manifest import FileEntry, TensorEntry, dvc_dir_hash, load_files, load_tensors
+from modelver.core.model_settings import ADDED, MODELS
 from modelver.core.names import is_model_name, shown
 from modelver.core.pointers import LockedStage, Out, locked_stages, outs_in
 from modelver.core.refs import near
@@ -37,7 +38,8 @@ class ModelFacts:
         card: the card's facts.
         stages: the lineage, upstream first.
         recorded: the sidecar as it stands.
-        settings: the model's section of ``params.yaml``.
+        settings: the model's entry in ``params.yaml``.
+        section: where that stands.
         scheme: how versions are chosen.
     """
 
@@ -56,6 +58,7 @@ class ModelFacts:
     recorded: Mapping[str, Any] | None
     recorded_bytes: bytes | None
     settings: Mapping[str, Any]
+    section: str
     scheme: Scheme
 
     @property
@@ -114,14 +117,39 @@ def modelver_params(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def model_settings(snapshot: Snapshot, name: str) -> dict[str, Any]:
-    """A model's settings in ``params.yaml``: ``modelver.models.NAME``; empty where it has none."""
-    models = modelver_params(snapshot).get("models") or {}
-    if not isinstance(models, dict):
-        raise _expected_mapping(snapshot, PARAMS, "modelver.models", models)
-    settings = models.get(name) or {}
+    """A model's settings in ``params.yaml``; empty where it has none.
+
+    Raises:
+        InvalidInput: a section, or the entry, is no mapping; or there are two entries.
+    """
+    section = settings_section(snapshot, name)
+    settings = _settings_in(snapshot, section).get(name) or {}
     if not isinstance(settings, dict):
-        raise _expected_mapping(snapshot, PARAMS, f"modelver.models.{name}", settings)
+        raise _expected_mapping(snapshot, PARAMS, f"{section}.{name}", settings)
     return settings
+
+
+def settings_section(snapshot: Snapshot, name: str) -> str:
+    """Where a model's settings stand: ``modelver.added`` where it has an entry there, else ``modelver.models``.
+
+    Raises:
+        InvalidInput: a section is no mapping, or both have an entry.
+    """
+    if name not in _settings_in(snapshot, ADDED):
+        return MODELS
+    if name in _settings_in(snapshot, MODELS):
+        raise InvalidInput(
+            f"{PARAMS}: {MODELS} and {ADDED} both have an entry {shown(name)}",
+            hint=f"keep the one under {MODELS} if a stage exports the model, else the one under {ADDED}",
+        )
+    return ADDED
+
+
+def _settings_in(snapshot: Snapshot, section: str) -> dict[str, Any]:
+    entries = modelver_params(snapshot).get(section.partition(".")[2]) or {}
+    if not isinstance(entries, dict):
+        raise _expected_mapping(snapshot, PARAMS, section, entries)
+    return entries
 
 
 def version_scheme(snapshot: Snapshot) -> Scheme:
@@ -197,6 +225,7 @@ def collect(snapshot: Snapshot, name: str) -> ModelFacts:
         recorded=_recorded_leniently(recorded_bytes, layout.sidecar),
         recorded_bytes=recorded_bytes,
         settings=settings,
+        section=settings_section(snapshot, name),
         scheme=version_scheme(snapshot),
     )
 

@@ -7,34 +7,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelver.core.gates import PREVIOUS, Baseline, Check, Gate, judge_against, judge_gates, merge_gates, parse_gates
+from modelver.core.judged import other_than
 from modelver.core.layout import PARAMS
+from modelver.core.model_settings import MODELS
 from modelver.core.sidecar import flatten
-from modelver.errors import CheckFailed, InvalidInput, NotFound
-from modelver.operations.facts import ModelFacts, model_settings, modelver_params, read_sidecar
+from modelver.errors import CheckFailed, InvalidInput, NotFound, Refused
+from modelver.operations.facts import ModelFacts, model_settings, modelver_params, read_sidecar, settings_section
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot, Snapshot
 
 
-def model_gates(settings: Mapping[str, Any], name: str) -> tuple[Gate, ...]:
+def model_gates(settings: Mapping[str, Any], name: str, section: str = MODELS) -> tuple[Gate, ...]:
     """The gates of a model's entry in ``params.yaml``, which hold for every version.
 
     Raises:
         InvalidInput: they are malformed; the message names the field.
     """
-    return parse_gates(settings.get("gates"), f"{PARAMS}, modelver.models.{name}.gates")
+    return parse_gates(settings.get("gates"), f"{PARAMS}, {section}.{name}.gates")
 
 
 def environment_gates(snapshot: Snapshot, name: str, environment: str) -> tuple[Gate, ...]:
     """What a version of a model must reach to run in an environment, beyond the model's own gates.
 
     ``modelver.environments.ENV.gates`` hold for all models; a gate on the same metric under
-    ``modelver.models.NAME.environments.ENV.gates`` takes its place.
+    ``environments.ENV.gates`` in the model's own entry takes its place.
 
     Raises:
         InvalidInput: a section is malformed; the message names it.
     """
     general = _section(modelver_params(snapshot), f"{PARAMS}, modelver", environment)
-    own = _section(model_settings(snapshot, name), f"{PARAMS}, modelver.models.{name}", environment)
+    own = _section(model_settings(snapshot, name), f"{PARAMS}, {settings_section(snapshot, name)}.{name}", environment)
     return merge_gates(general, own)
 
 
@@ -59,6 +61,29 @@ def checks_against(
     return judge_against(gates, metrics, baselines)
 
 
+def refuse_unjudged(facts: ModelFacts) -> None:
+    """Refuse a verdict on other weights or by other settings, and gates on a model that nobody validated.
+
+    Whether the validation of a model with stages is current, DVC knows.
+
+    Raises:
+        Refused: the model's validation does not speak of what is there.
+    """
+    if facts.kind == "pipeline":
+        return
+    mend = f"modelver stage validate {facts.name}"
+    if facts.validation is not None:
+        other = other_than(facts.validation.get("judged"), facts.files, facts.settings)
+        if other == "weights":
+            raise Refused(f"{facts.layout.validation} is about other weights of {facts.name}", hint=mend)
+        if other:
+            raise Refused(f"what {PARAMS} asks of {facts.name} has changed since it was validated", hint=mend)
+    elif model_gates(facts.settings, facts.name, facts.section):
+        if facts.kind == "plain":
+            mend = f"take `gates:` of {facts.name} out of {PARAMS}: nothing measures a plain model"
+        raise Refused(f"{facts.name} has gates, and has not been validated", hint=mend)
+
+
 def refuse_behind(project: Project, facts: ModelFacts, previous: str | None) -> tuple[Check, ...]:
     """Raise CheckFailed if the model's metrics fall short of a baseline; the verdicts otherwise.
 
@@ -66,7 +91,7 @@ def refuse_behind(project: Project, facts: ModelFacts, previous: str | None) -> 
         CheckFailed: a gate says no.
         InvalidInput, NotFound: as `checks_against`.
     """
-    gates = model_gates(facts.settings, facts.name)
+    gates = model_gates(facts.settings, facts.name, facts.section)
     checks = checks_against(project, facts.name, gates, _metrics(facts.validation), previous)
     _refuse(checks, f"{facts.name} does not pass its gates")
     return checks
@@ -165,4 +190,5 @@ __all__ = [
     "model_gates",
     "refuse_behind",
     "refuse_for_environment",
+    "refuse_unjudged",
 ]

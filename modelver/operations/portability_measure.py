@@ -50,7 +50,7 @@ def measure(
     resolved = project.resolve(ref, model)
     snapshot = project.worktree if resolved.commit is None else CommitSnapshot(project.git, resolved.commit)
     facts = collect(snapshot, resolved.model)
-    asked = parse_validation(resolved.model, facts.settings)
+    asked = parse_validation(resolved.model, facts.settings, facts.section)
     source = _source(facts, resolved.label)
     with _weights(project, resolved, facts) as folder:
         _verify(folder, facts, source, resolved.label)
@@ -61,7 +61,7 @@ def measure(
 def _measure(
     root: Path, path: Path, facts: ModelFacts, source: dict[str, Any], targets: tuple[str, ...]
 ) -> list[Target]:
-    entry = parse_settings(facts.name, facts.settings)
+    entry = parse_settings(facts.name, facts.settings, facts.section)
     operators = (source.get("graph") or {}).get("operators") or {}
     requests, own = _onnxruntime(root, path, entry, source, operators)
     found = [own, *run_targets(targets, path, requests, operators, entry.parity)]

@@ -16,6 +16,7 @@ from modelver.errors import InvalidInput, Refused
 from modelver.operations.committed import uncommitted
 from modelver.operations.conflicts import read_model, sidecar_fault
 from modelver.operations.facts import ModelFacts, build_sidecar
+from modelver.operations.gating import refuse_unjudged
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.transaction import locked, publish_files
@@ -107,11 +108,13 @@ def record(project: Project, name: str, request: Request, *, dry_run: bool = Fal
     """Write sidecar and file manifest into the working tree; no commit is made.
 
     Raises:
-        Refused, InvalidInput, NotFound: as `plan_record`.
+        Refused: as `plan_record`; or the model's validation is of other weights, whose metrics would be recorded.
+        InvalidInput, NotFound: as `plan_record`.
     """
     project.require_dvc()
     with locked(project.git) as lock:
         plan = plan_record(project, name, request)
+        refuse_unjudged(plan.facts)
         if dry_run:
             return plan
         publish_files(project.git, f"record {name}", plan.contents, lock=lock)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from modelver.core.gates import Check, rounded
 from modelver.core.layout import Layout
 from modelver.core.manifest import FileEntry, load_files, tree_digest
-from modelver.core.model_settings import ModelSettings, parse_settings
+from modelver.core.model_settings import MODELS, ModelSettings, parse_settings
 from modelver.core.validation_settings import ValidationSettings, parse_validation
 from modelver.core.variants import SCHEMA, VariantSettings, parse_calibration, parse_variants
 from modelver.errors import ExternalFailure, InvalidInput, NotFound
@@ -96,7 +96,9 @@ class _Parent:
     before: Answers
 
 
-def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress | None = None) -> OptimizeResult:
+def run(
+    root: Path, model: str, settings: Mapping[str, Any], progress: Progress | None = None, section: str = MODELS
+) -> OptimizeResult:
     """Make the variants that params.yaml asks for, in ``models/NAME/variants/VARIANT/``, and ``variants.json``.
 
     A variant outside of its limits is written and recorded as such, and does not raise: ``modelver tag`` refuses it.
@@ -108,8 +110,9 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     Args:
         root: the repository's top.
         model: the model's name.
-        settings: its entry under ``modelver.models`` in ``params.yaml``.
+        settings: its entry in ``params.yaml``.
         progress: called with bytes done since the last call.
+        section: where the entry stands.
 
     Raises:
         Refused: what makes a PMML variant is not installed.
@@ -117,13 +120,13 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
         InvalidInput: settings, records or data are malformed, or a method does not fit the model.
         ExternalFailure: the disk failed.
     """
-    entry = parse_settings(model, settings)
-    where = f"params.yaml, modelver.models.{model}"
+    entry = parse_settings(model, settings, section)
+    where = f"params.yaml, {section}.{model}"
     request = _Request(
         root=root,
         model=model,
         entry=entry,
-        asked=parse_validation(model, settings),
+        asked=parse_validation(model, settings, section),
         wanted=parse_variants(settings.get("optimize"), f"{where}.optimize"),
         calibration=parse_calibration(settings, where) or entry.data,
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelver.core.gates import Check, judge_gates, rounded
+from modelver.core.judged import judged
 from modelver.core.layout import Layout
 from modelver.core.manifest import FileEntry, load_files
-from modelver.core.model_settings import ModelSettings, parse_settings
+from modelver.core.model_settings import MODELS, ModelSettings, parse_settings
 from modelver.core.parity import Difference, is_discontinuous, judge_parity
 from modelver.core.sidecar import flatten
 from modelver.core.validation_settings import DEFAULT_TARGET, ValidationSettings, parse_validation
@@ -66,7 +67,9 @@ class _Ran:
     inputs: "Mapping[str, Array]" = field(default_factory=dict)
 
 
-def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress | None = None) -> ValidationResult:
+def run(
+    root: Path, model: str, settings: Mapping[str, Any], progress: Progress | None = None, section: str = MODELS
+) -> ValidationResult:
     """Validate ``models/NAME/weights/``; write ``validation.json`` and ``scores.json`` into ``models/NAME/``.
 
     A verdict that says no is written and returned, and does not raise: the DVC stage must end with status 0, or
@@ -79,16 +82,17 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
     Args:
         root: the repository's top.
         model: the model's name.
-        settings: its entry under ``modelver.models`` in ``params.yaml``.
+        settings: its entry in ``params.yaml``.
         progress: called with bytes done since the last call.
+        section: where the entry stands.
 
     Raises:
         NotFound: the model was not exported, or its data file does not exist.
         InvalidInput: settings, records or data are malformed, the data does not fit the model, or it does not load.
         Refused: a plug-in is missing.
     """
-    entry = parse_settings(model, settings)
-    asked = parse_validation(model, settings)
+    entry = parse_settings(model, settings, section)
+    asked = parse_validation(model, settings, section)
     home = root / Layout(model).folder
     for record in (Layout(model).validation, Layout(model).scores):
         (root / record).unlink(missing_ok=True)  # an old verdict must not outlive an error
@@ -123,6 +127,7 @@ def run(root: Path, model: str, settings: Mapping[str, Any], progress: Progress 
         "targets": ran.targets,
         **({"portability": portability} if portability else {}),
         **({"latency": measured.to_dict()} if measured else {}),
+        "judged": judged(files, settings),
         "schema": [SCHEMA],
     }
     _write(root / Layout(model).scores, _score_rows(metrics, checks))

@@ -18,7 +18,7 @@ from modelver.errors import ExternalFailure, Refused
 from modelver.operations.committed import refuse_uncommitted
 from modelver.operations.conflicts import read_model, refuse_half_done
 from modelver.operations.facts import ModelFacts
-from modelver.operations.gating import refuse_behind
+from modelver.operations.gating import refuse_behind, refuse_unjudged
 from modelver.operations.project import Project
 from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history, with_manifest
 from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
@@ -193,7 +193,8 @@ def refuse_stale(project: Project, facts: ModelFacts) -> None:
 
 
 def refuse_failed(facts: ModelFacts) -> None:
-    """Raise Refused if the model's validation failed or was left out, or one of its variants fails its limits."""
+    """Raise Refused if the model's validation failed, was left out or is of something else, or a variant's failed."""
+    refuse_unjudged(facts)
     if facts.validation is None:
         if facts.kind == "pipeline":
             raise Refused(f"{facts.name} has not been validated", hint=f"dvc repro validate@{facts.name}")
