@@ -88,9 +88,12 @@ def resolve_version(ref: Ref, registry: Registry, default_model: str | None) -> 
     if ref.kind == "latest":
         found = registry.latest(model)
     elif ref.kind == "environment":
-        found = registry.environment(model, ref.value)
+        found = registry.environment(model, ref.value) or _decided(f"{model}#{ref.value}", registry, model)
     else:
         found = _match(ref.value, registry.versions(model))
+    if found is None and ref.kind == "environment" and "#" in ref.value:
+        decisions = [one.record.name for one in registry.assignments(model) if one.version is not None]
+        raise NotFound(f"no decision is tagged {shown(ref.text)}", hint=near(f"{model}#{ref.value}", decisions))
     if found is None and ref.kind == "environment":
         raise NotFound(
             f"nothing of {model} runs in {shown(ref.value)}",
@@ -102,6 +105,11 @@ def resolve_version(ref: Ref, registry: Registry, default_model: str | None) -> 
         tags = [v.tag for v in registry.versions(model)]
         raise NotFound(f"no version matches {shown(ref.text)}", hint=near(f"{model}@{ref.value}", tags))
     return found
+
+
+def _decided(tag: str, registry: Registry, model: str) -> ModelVersion | None:
+    """What the decision was about whose tag is spelt out: ``digits#prod#3``."""
+    return next((one.version for one in registry.assignments(model) if one.record.name == tag), None)
 
 
 def near(wanted: str, known: list[str], limit: int = 5) -> str:

@@ -275,6 +275,14 @@ def test_by_environment(box, hub, storage):
     assert hub.tags() == ["m#prod#1", "m@v1.0.0"]
 
 
+def test_by_the_tag_of_a_decision(box, hub, storage):
+    box.mv("promote", "v1.0.0", "prod")
+    assert "m#prod#1" in box.tags()
+    box.mv("push", "m#prod#1")
+    assert {"m@v1.0.0", "m#prod#1"} <= set(hub.tags())
+    assert storage.objects() == needed(box, "v1.0.0")
+
+
 @pytest.mark.parametrize("ref", ["HEAD", "m@v9", "nobody@v1"])
 def test_what_is_no_version_is_refused(box, hub, storage, ref):
     box.refused("push", ref)

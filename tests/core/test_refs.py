@@ -40,6 +40,17 @@ def test_environments():
         resolve_version(parse_ref("m#staging"), assigned, None)
 
 
+def test_decisions_by_their_tags():
+    tags = [("m@v1.0.0", 1), ("m@v2.0.0", 2), ("m#prod#1", 1), ("m#prod#2", 2), ("m#prod!#3", 2), ("m#qa#4", 9)]
+    decided = build_registry([TagRecord(tag, f"{n}", f"c{commit}", n) for n, (tag, commit) in enumerate(tags)])
+    wanted = {"m#prod#1": "m@v1.0.0", "m#prod#2": "m@v2.0.0", "m#prod!#3": "m@v2.0.0", "m#prod": "m@v1.0.0"}
+    assert {ref: resolve_version(parse_ref(ref), decided, None).tag for ref in wanted} == wanted
+    for missing in ("m#prod#9", "m#qa#4"):  # the other one is of a commit that is no version
+        with pytest.raises(NotFound, match="no decision is tagged") as caught:
+            resolve_version(parse_ref(missing), decided, None)
+        assert "m#prod#1" in caught.value.hint
+
+
 @pytest.mark.parametrize("ref", ["v9", "v1.7", "m@v1.0.1", "m@v9", "x@v1", "x@latest", "m#none"])
 def test_unknown_ones_list_the_near(ref):
     with pytest.raises(NotFound) as caught:
