@@ -76,7 +76,7 @@ def test_a_good_export_passes_and_the_record_says_so(root):
     }  # fmt: skip
     record = json.loads((root / "models/m/validation.json").read_bytes())
     assert record == result.document
-    assert list(record) == ["ok", "metrics", "parity", "checks", "targets", "schema"]
+    assert list(record) == ["ok", "metrics", "parity", "checks", "targets", "judged", "schema"]
     assert set(record["metrics"]) == {"accuracy", "f1_macro", "log_loss", "roc_auc"}
     assert record["targets"]["onnxruntime"]["ran"] is True
 
