@@ -52,6 +52,7 @@ def add(
 
       modelver add llm weights/llm
     """
+    from modelver.core.layout import Layout
     from modelver.operations.add import AddRequest
 
     request = AddRequest(name, path, framework=framework, data=data, target=target, plain=plain, desc=desc)
@@ -75,5 +76,7 @@ def add(
     elif result.new:
         files = shlex.join(from_here(opened.root, result.files))
         say(f'next: git add {files} && git commit -m "Add {name}", then modelver tag {name}')
+    elif (opened.root / Layout(name).validation).is_file():
+        say(f"next: modelver stage validate {name}, then git add -A && git commit, then modelver tag {name}")
     else:
         say(f"next: modelver tag {name}")

@@ -225,7 +225,7 @@ class Gate:
 
     def _validation(self, facts: ModelFacts, found: Judgement) -> None:
         """Passed, with its gates; those against a baseline only where a new version is proposed."""
-        refuse_failed(facts)
+        refuse_failed(self.copy.project, facts)
         if facts.validation is None:
             return
         checks: tuple[Check, ...] = ()

@@ -152,6 +152,31 @@ def _settings_in(snapshot: Snapshot, section: str) -> dict[str, Any]:
     return entries
 
 
+def check_params(snapshot: Snapshot) -> None:
+    """Refuse what ``params.yaml`` says under a name that nobody reads: gates written there would gate nothing.
+
+    Raises:
+        InvalidInput: a key below ``modelver`` that there is not, or settings of an added model that there is not.
+    """
+    for key in modelver_params(snapshot):
+        if key not in _SECTIONS:
+            raise InvalidInput(
+                f"{PARAMS}: modelver.{shown(str(key))} is no setting that modelver knows",
+                hint=near(str(key), list(_SECTIONS)) + "; parameters of your own go elsewhere in params.yaml",
+            )
+    models = parsed(snapshot, DVC_YAML).get("artifacts")
+    known = [str(name) for name in models] if isinstance(models, dict) else []
+    for name in _settings_in(snapshot, ADDED):
+        if name not in known:
+            raise InvalidInput(
+                f"{PARAMS}: {ADDED}.{shown(str(name))}: there is no such model in {DVC_YAML}",
+                hint=near(str(name), known) or "modelver add NAME PATH",
+            )
+
+
+_SECTIONS = ("scheme", "environments", "models", "added")
+
+
 def version_scheme(snapshot: Snapshot) -> Scheme:
     """How this repository chooses versions; ``semver`` unless ``params.yaml`` says otherwise."""
     return parse_scheme(modelver_params(snapshot).get("scheme", "semver"))

@@ -9,10 +9,19 @@ from typing import Any
 from modelver.core.gates import PREVIOUS, Baseline, Check, Gate, judge_against, judge_gates, merge_gates, parse_gates
 from modelver.core.judged import other_than
 from modelver.core.layout import PARAMS
-from modelver.core.model_settings import MODELS
+from modelver.core.model_settings import MODELS, parse_settings
 from modelver.core.sidecar import flatten
+from modelver.core.validation_settings import parse_validation
 from modelver.errors import CheckFailed, InvalidInput, NotFound, Refused
-from modelver.operations.facts import ModelFacts, model_settings, modelver_params, read_sidecar, settings_section
+from modelver.operations.facts import (
+    ModelFacts,
+    check_params,
+    model_settings,
+    modelver_params,
+    read_sidecar,
+    settings_section,
+)
+from modelver.operations.judged_data import data_md5
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot, Snapshot
 
@@ -61,21 +70,29 @@ def checks_against(
     return judge_against(gates, metrics, baselines)
 
 
-def refuse_unjudged(facts: ModelFacts) -> None:
-    """Refuse a verdict on other weights or by other settings, and gates on a model that nobody validated.
+def refuse_unjudged(project: Project, facts: ModelFacts) -> None:
+    """Refuse a verdict on other weights, settings or data, and gates on a model that nobody validated.
 
     Whether the validation of a model with stages is current, DVC knows.
 
     Raises:
         Refused: the model's validation does not speak of what is there.
+        InvalidInput: settings are malformed, or of a key or model that nobody knows, so that gates would be lost.
     """
+    check_params(project.worktree)
+    parse_settings(facts.name, facts.settings, facts.section)
+    parse_validation(facts.name, facts.settings, facts.section)
     if facts.kind == "pipeline":
         return
     mend = f"modelver stage validate {facts.name}"
     if facts.validation is not None:
-        other = other_than(facts.validation.get("judged"), facts.files, facts.settings)
+        data = facts.settings.get("data")
+        md5 = data_md5(project.root, data if isinstance(data, str) else None)
+        other = other_than(facts.validation.get("judged"), facts.files, facts.settings, md5)
         if other == "weights":
             raise Refused(f"{facts.layout.validation} is about other weights of {facts.name}", hint=mend)
+        if other == "data":
+            raise Refused(f"{data} has changed since {facts.name} was validated on it", hint=mend)
         if other:
             raise Refused(f"what {PARAMS} asks of {facts.name} has changed since it was validated", hint=mend)
     elif model_gates(facts.settings, facts.name, facts.section):

@@ -114,7 +114,7 @@ def record(project: Project, name: str, request: Request, *, dry_run: bool = Fal
     project.require_dvc()
     with locked(project.git) as lock:
         plan = plan_record(project, name, request)
-        refuse_unjudged(plan.facts)
+        refuse_unjudged(project, plan.facts)
         if dry_run:
             return plan
         publish_files(project.git, f"record {name}", plan.contents, lock=lock)

@@ -20,6 +20,7 @@ from modelver.formats.digest import Progress
 from modelver.formats.output import write_atomically
 from modelver.operations import canary, speed, structure, target_latency
 from modelver.operations.edges import judge_edges
+from modelver.operations.judged_data import data_md5
 from modelver.operations.measure import measure
 from modelver.operations.targets import Requests, requests_from_data, row_count, run_targets
 from modelver.runtimes import base
@@ -127,7 +128,7 @@ def run(
         "targets": ran.targets,
         **({"portability": portability} if portability else {}),
         **({"latency": measured.to_dict()} if measured else {}),
-        "judged": judged(files, settings),
+        "judged": judged(files, settings, data_md5(root, entry.data)),
         "schema": [SCHEMA],
     }
     _write(root / Layout(model).scores, _score_rows(metrics, checks))

@@ -111,7 +111,7 @@ def _compared(project: Project, name: str, base: ModelVersion | None) -> tuple[M
 def _obstacles(project: Project, facts: ModelFacts, previous: str | None) -> list[Obstacle]:
     checks: list[Callable[[], None]] = [
         lambda: refuse_stale(project, facts),
-        lambda: refuse_failed(facts),
+        lambda: refuse_failed(project, facts),
         lambda: _refuse_behind(project, facts, previous),
         lambda: check_weights(project, facts),
         lambda: refuse_uncommitted(project, facts),

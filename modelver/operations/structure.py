@@ -11,6 +11,8 @@ from modelver.errors import InvalidInput
 from modelver.formats import onnx_cost, onnx_describe
 from modelver.formats.digest import Digester, Progress
 
+_MEND = "modelver restore   (or dvc repro, where a stage makes them; then validate again)"
+
 
 def digests(weights: Path, files: Sequence[FileEntry], progress: Progress | None) -> Check:
     """Exactly the recorded files are there, each with its recorded content."""
@@ -29,7 +31,10 @@ def digests(weights: Path, files: Sequence[FileEntry], progress: Progress | None
         return Check("digests", True, message=f"{len(files)} files are what the manifest says")
     more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
     return Check(
-        "digests", False, message="; ".join(wrong[:3]) + more, hint=f"dvc checkout {weights.name}, or dvc repro"
+        "digests",
+        False,
+        message="; ".join(wrong[:3]) + more,
+        hint=_MEND,
     )
 
 

@@ -122,7 +122,7 @@ def _tag(
     facts = with_manifest(project, read_model(project, name))
     # First of all, whether what lies here is what the pointers say: nothing else can be said before that.
     refuse_stale(project, facts)
-    refuse_failed(facts)
+    refuse_failed(project, facts)
     refuse_uncommitted(project, facts)
     check_weights(project, facts, say)
     plan = plan_record(project, name, request, facts=facts)
@@ -192,9 +192,9 @@ def refuse_stale(project: Project, facts: ModelFacts) -> None:
         )
 
 
-def refuse_failed(facts: ModelFacts) -> None:
+def refuse_failed(project: Project, facts: ModelFacts) -> None:
     """Raise Refused if the model's validation failed, was left out or is of something else, or a variant's failed."""
-    refuse_unjudged(facts)
+    refuse_unjudged(project, facts)
     if facts.validation is None:
         if facts.kind == "pipeline":
             raise Refused(f"{facts.name} has not been validated", hint=f"dvc repro validate@{facts.name}")

@@ -131,6 +131,8 @@ def _take_or_drop(facts: ModelFacts, *, safe: bool) -> str:
     take = mend_weights(facts)
     if facts.kind == "ingested":
         return f"{drop}   (drops the change; {take} brings other weights)"
+    if facts.kind == "pipeline":
+        return f"{drop}   (drops the change; so does dvc repro, where the stage runs)"
     return f"{take}   (takes the change; {drop} drops it)"
 
 

@@ -95,7 +95,7 @@ def test_an_entry_that_is_not_committed_is_in_the_way(added):
     text = (added.root / "params.yaml").read_text()
     added.write("params.yaml", text.replace("min: 0.9", "min: 0.8"))
     assert "params.yaml" in added.refused("tag", "m").err
-    added.write("params.yaml", text + "    other: {gates: {}}\n")
+    added.write("params.yaml", text + "other: {m: {gates: {}}}\n")
     added.mv("tag", "m")
 
 
@@ -140,3 +140,50 @@ def test_gates_of_an_environment_in_a_models_own_entry(added):
     added.commit("under models")
     added.mv("tag", "m")
     added.mv("promote", "m@latest", "prod")
+
+
+def test_a_verdict_on_other_data_is_none(added):
+    added.mv("stage", "validate", "m")
+    added.commit("validated")
+    rows(added, 2)
+    added.commit("other rows")
+    refused = added.refused("tag", "m")
+    assert "rows.npz has changed since m was validated on it" in refused.err
+    added.mend(refused)
+    added.commit("validated")
+    assert "rmse" in added.refused("tag", "m").err
+
+
+def test_data_that_is_not_here_is_known_by_its_pointer(added):
+    added.git("rm", "-q", "--cached", "rows.npz")
+    added.dvc("add", "-q", "rows.npz")
+    added.mv("stage", "validate", "m")
+    added.commit("data by DVC")
+    (added.root / "rows.npz").unlink()
+    added.mv("tag", "m")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  added:", "  addded:", "modelver.'addded' is no setting"),
+        ("    m:\n", "    mm:\n", "modelver.added.'mm': there is no such model in dvc.yaml"),
+        ("gates: {rmse", "gate: {rmse", "modelver.added.m.'gate' is no setting"),
+        ("      task:", "      targets: onnxruntime\n      task:", "modelver.added.m.targets must be a list"),
+    ],
+)
+def test_what_is_misspelt_does_not_take_gates_away(added, old, new, said):
+    added.mv("stage", "validate", "m")
+    added.commit("validated")
+    text = (added.root / "params.yaml").read_text()
+    added.write("params.yaml", text.replace(old, new))
+    added.commit("misspelt")
+    assert said in added.refused("tag", "m").err
+    assert said in added.mv("status", "m").out
+
+
+def test_what_is_next_after_other_weights_is_to_judge_them(added):
+    added.mv("stage", "validate", "m")
+    added.commit("validated")
+    done = added.mv("add", "m", weights(added, 1))
+    assert "next: modelver stage validate m, then git add" in done.err
