@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from modelver.cli.context import Format, FormatOption, Progress, out, out_json, report, say, size
+from modelver.disk.files import as_written
 from modelver.errors import InvalidInput
 
 
@@ -93,8 +94,8 @@ def _from_backup(folder: Path, into: Path, partial: bool, form: Format) -> None:
 
 def _relative(root: Path, path: str) -> str:
     """A path as the user wrote it, relative to the repository's top; links in it are not followed."""
-    full, top = Path(os.path.abspath(path)), Path(os.path.realpath(root))  # noqa: PTH100
-    for base in (top, Path(os.path.abspath(root))):  # noqa: PTH100
+    full, top = as_written(path), Path(os.path.realpath(root))
+    for base in (top, as_written(root)):
         if full.is_relative_to(base):
             return full.relative_to(base).as_posix()
     raise InvalidInput(f"{path} lies outside the repository")

@@ -3,6 +3,7 @@
 from modelver.disk.database import Database
 from modelver.disk.files import (
     Digest,
+    as_written,
     copy_file,
     digest_file,
     exclusive,
@@ -17,6 +18,7 @@ __all__ = [
     "Database",
     "Digest",
     "HashCache",
+    "as_written",
     "copy_file",
     "digest_file",
     "exclusive",

@@ -36,6 +36,12 @@ class Digest:
     sha256: str
 
 
+def as_written(path: str | Path) -> Path:
+    """The absolute path, without ``.`` and ``..``, by its text alone: links in it are not resolved, as DVC and Git name
+    things. What a user calls by a link is then found, shown and replaced under the name that they gave."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  (Path.absolute keeps .., Path.resolve follows links)
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace ``path`` by ``data`` in one step that survives a crash; missing folders are made.
 

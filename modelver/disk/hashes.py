@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from modelver.disk.database import Database
-from modelver.disk.files import Digest, digest_file
+from modelver.disk.files import Digest, as_written, digest_file
 from modelver.errors import InvalidInput, NotFound
 
 _TICK_NS = 20_000_000
@@ -101,4 +101,4 @@ def _signature(found: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def _key(path: Path) -> bytes:
-    return os.fsencode(os.path.abspath(path))  # noqa: PTH100  (must not resolve links)
+    return os.fsencode(as_written(path))

@@ -58,7 +58,7 @@ def read(
 
 
 def _read(weights: Path, kind: str, signature: Mapping[str, Any]) -> "dict[str, np.ndarray[Any, Any]]":
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
     from onnx import TensorProto, numpy_helper
 
     arrays = {}

@@ -53,7 +53,7 @@ def skeleton(path: Path) -> Any:
     Raises:
         InvalidInput: no ONNX model, malformed, or over 512 MiB without its weights.
     """
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
     with Model(path) as model:

@@ -37,7 +37,7 @@ def describe(path: Path) -> Facts:
 
 def describe_open(model: Model, check: Visit | None = None) -> Facts:
     """As `describe`, for a model that is open; ``check`` is called with each tensor on the way."""
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
     from onnx import ModelProto
 
     skeleton = _skeleton(model, check)

@@ -15,7 +15,7 @@ from modelver.core import card, starter
 from modelver.core.layout import DVC_YAML, PARAMS, Layout
 from modelver.core.manifest import FileEntry, dump_files, dump_tensors, dvc_dir_listing
 from modelver.core.names import check_case, check_model_name
-from modelver.disk import HashCache
+from modelver.disk import HashCache, as_written
 from modelver.errors import NotFound, Refused
 from modelver.operations import ingest
 from modelver.operations.facts import collect, model_names, model_settings
@@ -259,7 +259,7 @@ class _Adding:
         return frozenset(out for stage in dvc_project.stages(self.root) for out in stage.outs)
 
     def _made_by_stage(self, path: Path) -> bool:
-        full, root = Path(os.path.abspath(path)), Path(os.path.abspath(self.root))  # noqa: PTH100
+        full, root = as_written(path), as_written(self.root)
         return full.is_relative_to(root) and full.relative_to(root).as_posix() in self._made
 
     def _track(self, path: str) -> None:

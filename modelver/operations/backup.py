@@ -23,7 +23,7 @@ from modelver.adapters.dvc import DvcCache, DvcRemote
 from modelver.adapters.git import GitRepository
 from modelver.adapters.git.bundle import bundle_refs, fetched_refs, make_bundle
 from modelver.core.backup import MANIFEST, BackupManifest, BackupObject, BackupVersion, load_manifest
-from modelver.disk import Digest, HashCache, copy_file, exclusive, write_atomic
+from modelver.disk import Digest, HashCache, as_written, copy_file, exclusive, write_atomic
 from modelver.disk.files import digest_file, fsync_folder
 from modelver.errors import CheckFailed, ExternalFailure, Refused
 from modelver.operations import roots
@@ -95,7 +95,7 @@ def backup(
     """
     project.require_dvc()
     roots.refuse_cut_history(project.git)
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100
+    folder = as_written(folder)
     old = _existing(project, folder)
     remote = _remote(project, dvc_remote, plain_http, say)
     with alone(project.git):

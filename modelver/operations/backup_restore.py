@@ -12,7 +12,7 @@ from typing import Any
 from modelver.adapters.dvc import DvcCache
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core.backup import MANIFEST, BackupManifest, BackupObject, load_manifest
-from modelver.disk import copy_file
+from modelver.disk import as_written, copy_file
 from modelver.disk.files import digest_file
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 from modelver.operations.backup import object_path
@@ -86,7 +86,7 @@ def restore_backup(
         CheckFailed: the backup is damaged; nothing is at ``into`` then.
         ExternalFailure: Git or the disk failed.
     """
-    folder, into = Path(os.path.abspath(folder)), Path(os.path.abspath(into))  # noqa: PTH100
+    folder, into = as_written(folder), as_written(into)
     manifest = read_manifest(folder)
     if os.path.lexists(into) and (into.is_symlink() or not into.is_dir() or any(into.iterdir())):
         raise Refused(f"{into} exists already; a restored repository needs a new folder")

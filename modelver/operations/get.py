@@ -10,7 +10,7 @@ from typing import Any
 from modelver.adapters.git import GitRepository
 from modelver.core.names import version_tag
 from modelver.core.registry import ModelVersion
-from modelver.disk import copy_file, umask
+from modelver.disk import as_written, copy_file, umask
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.consumer import Source, consumer_cache, open_source, refuse_yanked
 from modelver.operations.fetching import JOBS, ObjectStore, Tick, holds
@@ -137,7 +137,7 @@ def plan_get(request: GetRequest, say: Say = lambda _: None) -> GetPlan:
     name = f"{name}-{request.variant}" if request.variant else name
     if request.single_file:
         name += _suffix(pinned, files, request.variant)
-    target = Path(os.path.abspath(Path(request.output or name)))  # noqa: PTH100  (must not resolve links)
+    target = as_written(request.output or name)
     refuse_place(target, force=request.force, single=request.single_file)
     return GetPlan(request, source, pinned, files, target, sum(f.bytes or 0 for f in unique(files)), store)
 

@@ -1,6 +1,5 @@
 """`modelver init`: make a folder a Git + DVC repository that is ready for models."""
 
-import os
 import re
 import shlex
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from modelver.adapters import dvc_project, yaml
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core import starter
 from modelver.core.layout import DVC_YAML, PARAMS
-from modelver.disk import write_atomic
+from modelver.disk import as_written, write_atomic
 from modelver.errors import Refused
 from modelver.operations import hooks
 from modelver.operations.ci import plan_workflow
@@ -131,7 +130,7 @@ def _absolute(path: Path, remote: str) -> str:
     DVC (seen in 3.67) takes a relative one from the root of the file system as soon as it reads the configuration of
     another commit than the one checked out: `dvc push --all-tags` then fills ``/storage`` in place of ``../storage``.
     """
-    return remote if "://" in remote else os.path.abspath(path / remote)  # noqa: PTH100
+    return remote if "://" in remote else str(as_written(path / remote))
 
 
 def _text(path: Path) -> str:

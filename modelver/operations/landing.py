@@ -8,7 +8,7 @@ import stat
 from contextlib import ExitStack
 from pathlib import Path
 
-from modelver.disk import umask
+from modelver.disk import as_written, umask
 from modelver.disk.files import fsync_folder
 from modelver.errors import ExternalFailure, Refused
 from modelver.formats.output import make_folders
@@ -36,7 +36,7 @@ class Landing:
     """
 
     def __init__(self, target: Path, *, force: bool, single: bool) -> None:
-        self.target = Path(os.path.abspath(target))  # noqa: PTH100  (must not resolve links)
+        self.target = as_written(target)
         self._force = force
         self._single = single
         self._made: list[Path] = []

@@ -37,7 +37,7 @@ class ReferenceRuntime:
             InvalidInput: it has an operator that the evaluator lacks, or is no model.
         """
         import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from google.protobuf.message import DecodeError
         from onnx.reference import ReferenceEvaluator
 
         try:
@@ -69,7 +69,7 @@ class ReferenceRuntime:
 def _one_thread() -> Iterator[int | None]:
     """NumPy's linear algebra on one thread, where threadpoolctl (scikit-learn brings it) is here and knows it."""
     try:
-        import threadpoolctl  # type: ignore[import-untyped]
+        import threadpoolctl
     except ImportError:
         yield None
         return

@@ -131,6 +131,7 @@ def test_beside_a_model_that_a_stage_exports(added):
     added.commit("both")
     for name in ("sk", "m"):
         added.mv("tag", name)
+    assert {tag.partition("@")[0] for tag in added.git("tag").split()} == {"sk", "m"}
 
 
 def test_gates_of_an_environment_in_a_models_own_entry(added):
@@ -140,6 +141,7 @@ def test_gates_of_an_environment_in_a_models_own_entry(added):
     added.commit("under models")
     added.mv("tag", "m")
     added.mv("promote", "m@latest", "prod")
+    assert added.git("tag", "--list", "m#prod#*")
 
 
 def test_a_verdict_on_other_data_is_none(added):
@@ -161,6 +163,7 @@ def test_data_that_is_not_here_is_known_by_its_pointer(added):
     added.commit("data by DVC")
     (added.root / "rows.npz").unlink()
     added.mv("tag", "m")
+    assert added.git("tag", "--list", "m@v*")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ def test_it_counts_after_the_versions_own_tag_whatever_the_clock_says(released):
 
 @pytest.mark.parametrize("ref", ["HEAD", "v9", "m@nothing"])
 def test_what_is_no_version_is_not_yanked(released, ref):
+    before = released.git("for-each-ref")
     released.refused("yank", ref)
+    assert released.git("for-each-ref") == before
 
 
 def test_a_yank_on_the_remote_comes_first(released, tmp_path):

@@ -208,7 +208,11 @@ def test_onnx_values_without_type_or_rank():
     # ONNX requires neither of graph inputs and outputs in every case, so a model may come without.
     document = golden()
     document["signature"]["outputs"] = [{"name": "y", "dtype": None, "shape": None}]
-    sidecar.validate(document, "m.yaml")
+    sidecar.validate(document, "m.yaml")  # raises where it does not hold
+    for wrong in (3, ["float32"]):
+        document["signature"]["outputs"][0]["dtype"] = wrong
+        with pytest.raises(InvalidInput, match=r"signature\.outputs"):
+            sidecar.validate(document, "m.yaml")
 
 
 def put(document, path, value):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from modelver.adapters.dvc.config import CacheSettings, cache_settings
 from modelver.core.manifest import check_relative_path
-from modelver.disk import Digest, copy_file, open_regular, write_atomic
+from modelver.disk import Digest, as_written, copy_file, open_regular, write_atomic
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 
 MAX_LISTING_BYTES = 256 << 20
@@ -41,7 +41,7 @@ class DvcCache:
             Refused: no ``.dvc`` there.
             InvalidInput: a configuration file of DVC's is broken.
         """
-        root = Path(os.path.abspath(root))  # noqa: PTH100
+        root = as_written(root)
         return cls(root, cache_settings(root))
 
     @property
@@ -66,7 +66,7 @@ class DvcCache:
         cache, ignored = self._settings.sharable, self._root / ".dvc" / ".gitignore"
         if cache is None or not ignored.is_file() or b"/config.local" not in ignored.read_bytes().splitlines():
             return None
-        from configobj import ConfigObj  # type: ignore[import-untyped]  # quotes as DVC reads it
+        from configobj import ConfigObj  # quotes as DVC reads it
 
         lines = ConfigObj({"cache": {"dir": str(cache)}}, interpolation=False).write()
         write_atomic(self._root / ".dvc" / "config.local", "".join(f"{line}\n" for line in lines).encode())
@@ -83,7 +83,7 @@ class DvcCache:
     def holds(self, path: Path) -> str | None:
         """The MD5 of the object that ``path`` is a symbolic link to (``cache.type = symlink``), None otherwise."""
         try:
-            target = Path(os.path.abspath(path.parent / path.readlink()))  # noqa: PTH100
+            target = as_written(path.parent / path.readlink())
         except OSError:
             return None
         md5 = target.parent.name + target.name

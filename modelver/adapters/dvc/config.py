@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelver.disk.files import as_written
 from modelver.errors import InvalidInput, Refused
 
 _MAX_BYTES = 1 << 20
@@ -74,7 +75,7 @@ def _twin_cache(twin: Path) -> Path:
 def _resolve(config: Path, value: str) -> Path:
     if re.match(r"\w+://", value):
         raise InvalidInput(f"{config}: cache.dir {value} is no local folder")
-    return Path(os.path.abspath(config.parent / os.path.expanduser(value)))  # noqa: PTH100, PTH111  (as DVC: textual)
+    return as_written(config.parent / os.path.expanduser(value))  # noqa: PTH111  (as DVC: an unknown ~user stays)
 
 
 def _cache_section(path: Path) -> dict[str, str]:
@@ -87,7 +88,7 @@ def _cache_section(path: Path) -> dict[str, str]:
     except (UnicodeDecodeError, OSError) as error:
         raise InvalidInput(f"{path} can't be read: {error}") from None
     # DVC's own parser of these files
-    from configobj import ConfigObj, ConfigObjError  # type: ignore[import-untyped]
+    from configobj import ConfigObj, ConfigObjError
 
     try:
         document = ConfigObj(text.splitlines(), interpolation=False).dict()
@@ -136,7 +137,7 @@ def _path_in(file: Path, prefix: str = "") -> Path | None:
         return None
     if not text.startswith(prefix):
         return None
-    return Path(os.path.abspath(file.parent / text.removeprefix(prefix)))  # noqa: PTH100
+    return as_written(file.parent / text.removeprefix(prefix))
 
 
 def _configured_worktree(common: Path) -> Path | None:
@@ -146,4 +147,4 @@ def _configured_worktree(common: Path) -> Path | None:
     except OSError:
         return None
     found = re.search(r"^\s*worktree\s*=\s*\"?(.+?)\"?\s*$", text, re.MULTILINE)
-    return Path(os.path.abspath(common / found.group(1))) if found else None  # noqa: PTH100
+    return as_written(common / found.group(1)) if found else None

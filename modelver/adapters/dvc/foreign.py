@@ -1,7 +1,6 @@
 """The DVC configuration of somebody else's repository: what of it is used to read from its remotes, and no more."""
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from modelver.adapters.dvc.remote import DvcRemote
-from modelver.disk import write_atomic
+from modelver.disk import as_written, write_atomic
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 
 _MAX_BYTES = 1 << 20
@@ -107,7 +106,7 @@ def foreign_config(data: bytes | None, base: Path | None, where: str) -> Foreign
         dropped += [f"remote.{name}.{key}" for key in section if key not in settings]
         url = settings.get("url", "")
         if _is_relative(url) and base is not None:
-            settings["url"] = os.path.abspath(base / url)  # noqa: PTH100  (textual, as DVC does it)
+            settings["url"] = str(as_written(base / url))
         elif _is_relative(url):
             relative[name] = url
             continue
@@ -136,7 +135,7 @@ def _check_references(urls: Mapping[str, str], where: str) -> None:
 
 
 def _written(sections: Mapping[str, Mapping[str, Any]], where: str) -> str:
-    from configobj import ConfigObj, ConfigObjError  # type: ignore[import-untyped]  # quotes as DVC reads it
+    from configobj import ConfigObj, ConfigObjError  # quotes as DVC reads it
 
     if any("%(" in value for section in sections.values() for value in section.values()):
         raise InvalidInput(f"{where}: DVC takes %( in a value for the name of another one")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelver.disk.files import as_written
 from modelver.errors import InvalidInput, Refused
 
 OWN_LEVELS = ("repo", "local")
@@ -77,7 +78,7 @@ class DvcSettings:
                 if not url:
                     continue
                 relative = not re.match(r"\w+://", url) and not os.path.isabs(os.path.expanduser(url))  # noqa: PTH111, PTH117
-                path = Path(os.path.abspath(file.parent / url)) if relative else None  # noqa: PTH100  (as DVC: textual)
+                path = as_written(file.parent / url) if relative else None
                 yield RemoteUrl(level, name, url, path)
 
     def set_link_types(self, level: str, kinds: list[str]) -> None:

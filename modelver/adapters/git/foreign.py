@@ -18,7 +18,7 @@ from modelver.adapters.git.process import git_status, redact, run_git
 from modelver.adapters.git.repository import GitRepository
 from modelver.core.names import shown
 from modelver.core.registry import TagRecord
-from modelver.disk import exclusive, remove_file
+from modelver.disk import as_written, exclusive, remove_file
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 
 ASK_TIMEOUT = 120.0
@@ -235,7 +235,7 @@ def _checked(url: str, plain_http: bool) -> Path | None:
         return Path(url[len("file://") :]) if name == "file" else None
     if _SCP.match(url):
         return None
-    folder = Path(os.path.abspath(url))  # noqa: PTH100  (must not resolve links)
+    folder = as_written(url)
     if not folder.exists():
         raise NotFound(f"{url} does not exist", hint=known)
     if not folder.is_dir() and not folder.is_file():  # Git would wait at a FIFO
