@@ -92,10 +92,7 @@ def rollback(
 def _commit(name: str, ref: str | None, reason: str, dry_run: bool, form: Format) -> None:
     with Progress("restoring") as progress:
         result = repository().rollback_commit(name, ref, reason=reason, dry_run=dry_run, progress=progress)
-    for stage in result.shared:
-        say(f"note: stage {stage} is left as it is: other models depend on it too")
-    if result.weights is not None:
-        report(result.weights.messages())
+    report(result.messages())
     if form is Format.json:
         out_json(result.to_dict())
     else:

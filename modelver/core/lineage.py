@@ -24,7 +24,7 @@ def stages_of(model_dir: str, weights: str, stages: Sequence[LockedStage]) -> li
         if stage.name in seen:
             return
         seen.add(stage.name)
-        upstream = {maker[found] for dep in stage.deps if (found := _covering(dep.path, maker)) is not None}
+        upstream = {maker[found] for dep in stage.deps if (found := covering(dep.path, maker)) is not None}
         for name in sorted(upstream):
             visit(by_name[name])
         ordered.append(stage)
@@ -59,13 +59,23 @@ def merged_params(stages: Sequence[LockedStage]) -> dict[str, dict[str, Any]]:
 def inputs_of(stages: Sequence[LockedStage]) -> list[str]:
     """Paths that the stages depend on and that none of them makes: code, data, params files."""
     made = {out.path for stage in stages for out in stage.outs}
-    deps = {dep.path for stage in stages for dep in stage.deps if _covering(dep.path, made) is None}
+    deps = {dep.path for stage in stages for dep in stage.deps if covering(dep.path, made) is None}
     params = {file for stage in stages for file in stage.params}
     return sorted(deps | params)
 
 
-def _covering(path: str, made: Mapping[str, str] | set[str]) -> str | None:
-    """The out that is ``path`` or a folder around it."""
+def pointers_of_inputs(stages: Sequence[LockedStage]) -> list[str]:
+    """Where `dvc add` puts the pointer of each of `inputs_of`, or of a folder around it; most of these do not exist."""
+    found = set()
+    for place in inputs_of(stages):
+        while place:
+            found.add(f"{place}.dvc")
+            place = place.rpartition("/")[0]
+    return sorted(found)
+
+
+def covering(path: str, made: Mapping[str, str] | set[str]) -> str | None:
+    """The one of ``made`` that is ``path`` or a folder around it."""
     while path:
         if path in made:
             return path

@@ -142,7 +142,7 @@ class Gate:
 
     def judge(self, facts: ModelFacts) -> Judgement:
         """Make every check of one model; a check that can't be made says no."""
-        found = Judgement(base_of(self.project, facts.name))
+        found = Judgement(self._returned_to(facts) or base_of(self.project, facts.name))
         checks: list[tuple[str, Callable[[ModelFacts, Judgement], None]]] = [
             ("sidecar", self._sidecar),
             ("manifests", _manifests),
@@ -158,6 +158,14 @@ class Gate:
             except ModelverError as error:
                 found.add(name, False, error.message, error.hint)
         return found
+
+    def _returned_to(self, facts: ModelFacts) -> ModelVersion | None:
+        """The earlier version whose very record this is, as after `rollback --commit`."""
+        for version in self.project.registry.versions(facts.name):
+            if str(version.version) == (facts.recorded or {}).get("version"):
+                published = CommitSnapshot(self.project.git, version.record.commit).read(facts.layout.sidecar)
+                return version if published == facts.recorded_bytes else None
+        return None
 
     def _sidecar(self, facts: ModelFacts, found: Judgement) -> None:
         """Present, valid, and byte for byte what recording again would give."""
@@ -242,7 +250,9 @@ class Gate:
         version, base = Version.parse(found.version), found.base
         if base is not None and version == base.version:
             if not found.weights_changed:
-                found.add("version", True, f"no new version: {version} stays the last")
+                newest = self.project.registry.versions(facts.name)[0].version
+                which = "stays the last" if version == newest else f"is back, and is not the newest: {newest}"
+                found.add("version", True, f"no new version: {version} {which}")
             return
         name, again = facts.name, f"modelver record {facts.name}"
         remote, there = self.remote_tags

@@ -174,14 +174,8 @@ def _out(out: Out, listings: Listings, *, lineage: bool) -> Iterable[Needed]:
 
 def _inputs(snapshot: Snapshot, facts: ModelFacts) -> list[Out]:
     """What `dvc add` tracks among the things that the model's stages depend on."""
-    pointers = set()
-    for path in lineage.inputs_of(facts.stages):
-        place = path
-        while place:
-            pointers.add(f"{place}.dvc")
-            place = place.rpartition("/")[0]
     found: list[Out] = []
-    for pointer in sorted(snapshot.read_many(sorted(pointers))):
+    for pointer in sorted(snapshot.read_many(lineage.pointers_of_inputs(facts.stages))):
         try:
             found += outs_in(pointer, yaml_or_none(snapshot, pointer))
         except InvalidInput:

@@ -2,26 +2,22 @@
 
 import os
 import shlex
-import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from modelver.adapters import yaml
 from modelver.adapters.git.objects import committer, write_blob, write_commit
 from modelver.core.environments import decision_message
-from modelver.core.layout import DVC_LOCK, DVC_YAML, Layout
-from modelver.core.lineage import stages_of
-from modelver.core.pointers import locked_stages
+from modelver.core.pointers import is_pointer
 from modelver.core.registry import ModelVersion
 from modelver.core.versions import Version
 from modelver.errors import NotFound, Refused
-from modelver.operations.facts import collect, model_names, parsed, read_sidecar, yaml_or_none
+from modelver.operations.facts import read_sidecar
 from modelver.operations.listing import list_versions
 from modelver.operations.project import Project
 from modelver.operations.restore import Result, restore
 from modelver.operations.rollback import version_of
+from modelver.operations.rollback_plan import Input, Plan
 from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
 
@@ -34,7 +30,10 @@ class RollbackCommit:
         model, version, tag: whose files came back.
         commit: the new commit; None in a dry run.
         files: what it changes.
-        shared: stages of the model's lineage that other models depend on too, and that stay as they are.
+        shared: stages of the model's lineage that other models depend on too, and that stay as they are; likewise
+            pointers (``data.csv.dvc``).
+        changed: inputs of the model's stages that have changed since the version and stay as they are, such as
+            ``src/train.py`` and ``params.yaml: train.epochs``: `dvc repro` would make other weights of them.
         weights: how the weights came back; None in a dry run.
     """
 
@@ -44,7 +43,26 @@ class RollbackCommit:
     commit: str | None
     files: tuple[str, ...]
     shared: tuple[str, ...]
+    changed: tuple[Input, ...]
     weights: Result | None
+
+    def messages(self) -> list[tuple[str, str, str]]:
+        """What to tell, as `Result.messages`."""
+        said = []
+        for shared in self.shared:
+            what = shared if is_pointer(shared) else f"stage {shared}"
+            said.append(("note", f"{what} is left as it is: other models depend on it too", ""))
+        if self.changed:
+            files = " ".join(shlex.quote(changed.file) for changed in self.changed if not changed.key)
+            said.append(
+                (
+                    "note",
+                    f"left as it is, though {self.tag} was made of another, so dvc repro would make other weights: "
+                    + ", ".join(map(str, self.changed)),
+                    f"git restore --source={shlex.quote(self.tag)} -- {files}" if files else "",
+                )
+            )
+        return said + (self.weights.messages() if self.weights is not None else [])
 
     def to_dict(self) -> dict[str, Any]:
         """The stable JSON form."""
@@ -56,6 +74,7 @@ class RollbackCommit:
             "commit": self.commit,
             "files": list(self.files),
             "shared": list(self.shared),
+            "changed": [str(changed) for changed in self.changed],
             "weights": None if self.weights is None else {"complete": self.weights.complete},
             "dry_run": self.commit is None,
         }
@@ -72,8 +91,9 @@ def rollback_commit(
 ) -> RollbackCommit:
     """Commit a version's files of one model on top of HEAD, then restore its weights.
 
-    What comes back: all below ``models/NAME``, the weights' pointer, the model's stages in ``dvc.lock`` and its entry
-    under ``artifacts:``. Code, params and what models share stay as they are.
+    What comes back: all below ``models/NAME``, the weights' pointer, the model's stages in ``dvc.lock``, the pointers
+    of what DVC tracks among their inputs (a source, data), and the model's entry under ``artifacts:``. Code, params and
+    what models share stay as they are; those that differ are named.
 
     Args:
         project: the repository.
@@ -102,13 +122,20 @@ def rollback_commit(
         version = version_of(project, name, ref) if ref is not None else _before(project, old, name)
         if version.yanked:
             raise Refused(f"{version.tag} is yanked", hint=f"modelver list {name}   (shows the versions that are not)")
-        plan = _Plan(project, name, old, CommitSnapshot(git, version.record.commit))
+        plan = Plan(git, name, old, CommitSnapshot(git, version.record.commit))
         changes = plan.changes()
         if not changes:
             raise Refused(f"HEAD has the files of {version.tag} already", hint=f"modelver restore models/{name}")
         _refuse_unsaved(project, old, changes)
         done = RollbackCommit(
-            name, str(version.version), version.tag, None, tuple(sorted(changes)), tuple(plan.shared), None
+            name,
+            str(version.version),
+            version.tag,
+            None,
+            tuple(sorted(changes)),
+            (*plan.shared, *plan.shared_pointers),
+            tuple(plan.changed()),
+            None,
         )
         if dry_run:
             return done
@@ -130,106 +157,7 @@ def rollback_commit(
         )
         publish(git, transaction, {path: data for path, data in changes.items() if data is not None}, lock=lock)
     result = restore(git, head.commit, commit, progress=progress)
-    return RollbackCommit(done.model, done.version, done.tag, commit, done.files, done.shared, result)
-
-
-class _Plan:
-    """Which files differ between HEAD and the version, of those that belong to the model."""
-
-    def __init__(self, project: Project, name: str, old: CommitSnapshot, new: CommitSnapshot) -> None:
-        self._git = project.git
-        self._name = name
-        self._old = old
-        self._new = new
-        self._others = sorted({*model_names(old), *model_names(new)} - {name})
-        self.shared: list[str] = []
-
-    def changes(self) -> dict[str, bytes | None]:
-        """Path → content as it shall be; None for a file that goes."""
-        wanted: dict[str, bytes | None] = {}
-        before, after = self._own_files(self._old), self._own_files(self._new)
-        for path in before.keys() | after.keys():
-            wanted[path] = after.get(path)
-        found = {path: data for path, data in wanted.items() if data != before.get(path)}
-        for path, edit in ((DVC_LOCK, self._lock_edit()), (DVC_YAML, self._artifact_edit())):
-            if edit is not None:
-                found[path] = _edited(self._old.read(path) or b"", path, edit)
-        return found
-
-    def _own_files(self, snapshot: CommitSnapshot) -> dict[str, bytes]:
-        folder = Layout(self._name).folder
-        # A model called `a/b` lies in the folder of a model called `a`.
-        foreign = tuple(Layout(other).folder + "/" for other in self._others if other.startswith(f"{self._name}/"))
-        listed = self._git.list_files(snapshot.commit, folder)
-        paths = {path for path in listed if path.startswith(folder + "/") and not path.startswith(foreign)}
-        if self._name in model_names(snapshot):
-            facts = collect(snapshot, self._name)
-            if facts.weights is not None and facts.weights.pointer != DVC_LOCK:
-                paths.add(facts.weights.pointer)
-        return snapshot.read_many(sorted(paths))
-
-    def _lock_edit(self) -> Callable[[Any], None] | None:
-        before, after = _locked(self._old), _locked(self._new)
-        mine = _lineage(self._old, self._name) | _lineage(self._new, self._name)
-        theirs: set[str] = set()
-        for other in model_names(self._old):
-            if other != self._name:
-                theirs |= _lineage(self._old, other)
-        differing = sorted(stage for stage in mine if before.get(stage) != after.get(stage))
-        self.shared = [stage for stage in differing if stage in theirs]
-        own = [stage for stage in differing if stage not in theirs]
-        if not own:
-            return None
-
-        def change(document: Any) -> None:
-            document.setdefault("schema", "2.0")
-            stages = document.setdefault("stages", {})
-            for stage in own:
-                if stage in after:
-                    stages[stage] = after[stage]
-                else:
-                    stages.pop(stage, None)
-
-        return change
-
-    def _artifact_edit(self) -> Callable[[Any], None] | None:
-        before, after = ((parsed(s, DVC_YAML).get("artifacts") or {}).get(self._name) for s in (self._old, self._new))
-        if before == after or not isinstance(after, dict):
-            return None
-
-        def change(document: Any) -> None:
-            entry = document.setdefault("artifacts", {}).setdefault(self._name, {})
-            for key in {*entry} - {*after}:
-                del entry[key]
-            # Key by key, so that comments stay, and the way in which people wrote it.
-            for key, value in after.items():
-                if key not in entry or entry[key] != value:
-                    entry[key] = value
-
-        return change
-
-
-def _locked(snapshot: CommitSnapshot) -> Mapping[str, Any]:
-    """The entries of ``dvc.lock`` as they stand there."""
-    document = yaml_or_none(snapshot, DVC_LOCK)
-    locked_stages(DVC_LOCK, document)  # refuses what is not of DVC's shape
-    stages = document.get("stages") if isinstance(document, dict) else None
-    return stages if isinstance(stages, dict) else {}
-
-
-def _lineage(snapshot: CommitSnapshot, name: str) -> set[str]:
-    if name not in model_names(snapshot):
-        return set()
-    path = collect(snapshot, name).path
-    stages = locked_stages(DVC_LOCK, yaml_or_none(snapshot, DVC_LOCK))
-    return {stage.name for stage in stages_of(Layout(name).folder, path, stages)}
-
-
-def _edited(data: bytes, name: str, change: Callable[[Any], None]) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / name
-        copy.write_bytes(data)
-        return yaml.edit(copy, change)
+    return replace(done, commit=commit, weights=result)
 
 
 def _before(project: Project, head: CommitSnapshot, name: str) -> ModelVersion:

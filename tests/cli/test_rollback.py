@@ -1,6 +1,7 @@
 """`modelver rollback`: an environment or a branch goes back, and nothing else changes."""
 
 import re
+import sys
 
 import pytest
 from sandbox import Sandbox
@@ -257,3 +258,78 @@ def test_a_model_below_another_models_folder_stays_as_it_is(released):
     released.mv("rollback", "m", "v1.0.0", "--commit")
     assert (released.root / "models/m/n/metadata.yaml").exists()
     assert released.git("diff", "--stat", "m/n@v1.0.0", "HEAD", "--", "models/m/n") == ""
+
+
+@pytest.fixture
+def pipeline(empty_repo) -> Sandbox:
+    """A pipeline model in two versions of source and data, both of which DVC tracks; the first one had another C."""
+    box = empty_repo
+    box.write("fit.py", FIT)
+    for c in (0.1, 10.0):
+        box.run(sys.executable, "fit.py", str(c))
+        box.dvc("add", "-q", "iris.joblib", "data")
+        if c == 0.1:
+            box.mv("add", "iris", "iris.joblib", "--data", "data/test.npz")
+        box.dvc("repro", "-q")
+        box.commit(f"C = {c}")
+        box.mv("tag", "iris")
+    return box
+
+
+FIT = """\
+import pathlib, sys
+import joblib, numpy, sklearn.datasets, sklearn.linear_model
+rows, target = sklearn.datasets.load_iris(return_X_y=True)
+pathlib.Path("data").mkdir(exist_ok=True)
+some = slice(int(float(sys.argv[1])), None, 2)
+numpy.savez("data/test.npz", X=rows[some].astype("f4"), y=target[some])
+joblib.dump(sklearn.linear_model.LogisticRegression(C=float(sys.argv[1])).fit(rows, target), "iris.joblib")
+"""
+
+
+def test_what_dvc_tracks_of_a_pipelines_inputs_comes_back_too(pipeline):
+    """Else the pipeline would be stale, and `dvc repro` make the weights again that were just taken back."""
+    newer = (pipeline.root / "iris.joblib").read_bytes()
+    done = pipeline.mv("rollback", "iris", "v1.0.0", "--commit")
+    assert {"iris.joblib.dvc", "data.dvc", "dvc.lock"} <= {line.strip() for line in done.out.splitlines()}
+    assert "note:" not in done.err
+    assert (pipeline.root / "iris.joblib").read_bytes() != newer
+    assert pipeline.git("diff", "--name-only", "iris@v1.0.0", "HEAD") == ""
+    assert pipeline.dvc("status", "--json").json() == {}
+    weights_before = pipeline.files()
+    pipeline.dvc("repro", "-q")
+    assert pipeline.files() == weights_before
+    pipeline.mv("check", "HEAD^")
+
+
+def test_an_input_of_several_models_stays_and_is_named(pipeline):
+    pipeline.write("other.joblib", (pipeline.root / "iris.joblib").read_bytes())
+    pipeline.dvc("add", "-q", "other.joblib")
+    pipeline.mv("add", "other", "other.joblib", "--data", "data/test.npz")
+    pipeline.dvc("repro", "-q")
+    pipeline.commit("another model of the same data")
+    done = pipeline.mv("rollback", "iris", "v1.0.0", "--commit")
+    assert "data.dvc is left as it is: other models depend on it too" in done.err
+    assert "data.dvc" not in pipeline.git("diff", "--name-only", "HEAD^", "HEAD").splitlines()
+    assert "iris.joblib.dvc" in pipeline.git("diff", "--name-only", "HEAD^", "HEAD").splitlines()
+
+
+def test_code_and_params_that_differ_are_named(empty_repo):
+    box = empty_repo
+    box.write(
+        "dvc.yaml",
+        "stages:\n  make:\n    cmd: sh make.sh\n    deps: [make.sh]\n    params: [size]\n"
+        "    outs: [a.bin]\nartifacts:\n  a: {path: a.bin}\n",
+    )
+    for size in (1, 2):
+        box.write("params.yaml", f"size: {size}\n")
+        box.write("make.sh", f"echo {size} > a.bin\n")
+        box.dvc("repro", "-q")
+        box.commit(str(size))
+        box.mv("tag", "a")
+    done = box.mv("rollback", "a", "v1.0.0", "--commit", "--format", "json")
+    assert done.json()["changed"] == ["make.sh", "params.yaml: size"]
+    assert "dvc repro would make other weights: make.sh, params.yaml: size" in done.err
+    assert (box.root / "make.sh").read_text() == "echo 2 > a.bin\n"
+    box.mend(done)
+    assert (box.root / "make.sh").read_text() == "echo 1 > a.bin\n"
