@@ -12,6 +12,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sandbox import Sandbox, environment
 
@@ -38,6 +39,9 @@ def _hook(event, args):
         name = os.fsdecode(args[1]) if isinstance(args[1], (str, bytes)) else ""
         if name.startswith(_root):
             line = f"compile {name}"
+    if event in ("exec", "compile") and name.startswith("<") and not name.startswith("<frozen "):
+        by = sys._getframe().f_back
+        line = f"text {name} of {by.f_code.co_filename if by else 'the command line'}"
     elif event in ("ctypes.dlopen", "import"):
         name = args[0] if event == "ctypes.dlopen" else args[1]
         if isinstance(name, str) and name.startswith(_root):
@@ -57,35 +61,56 @@ os.write(_log, b"watched\\n")
 STARTED = {"git", "ldconfig"}
 """Programs that a command may start: Git, and what Python's own `ctypes.util` asks for the C library."""
 
+TEXTS = ("/typing.py", "/annotationlib.py", "/dataclasses.py", "/collections/__init__.py", "/attr/_make.py",
+         "/typing_inspection/typing_objects.py", "/networkx/utils/decorators.py",
+         "text <internal> of <frozen importlib._bootstrap>", " of the command line")  # fmt: skip
+"""Who may run code that lies in no file: the makers of classes, which write it from the names of a class's fields;
+protobuf's library as it is loaded; and whoever starts Python with ``-c``.
+"""
+
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("list",),
     ("show", "m@v1.0.0"),
+    ("show", "--model", "m"),
     ("diff", "m@v1.0.0", "m@v1.1.0"),
     ("log", "m"),
     ("status",),
-    ("check", "m@v1.0.0"),
-    ("add", "jar", "trap.joblib", "--plain"),
-    ("add", "lib", "trap.joblib", "--framework", "sklearn"),
-    ("add", "net", "trap.pt", "--dry-run"),
-    ("add", "folder", "traps", "--plain"),
-    ("add", "ops", "custom.onnx"),
     ("tag", "m"),
+    ("check", "m@v1.0.0"),
+    ("portability", "m"),
+    ("git", "checkout", "-q", "m@v1.0.0"),
+    ("git", "checkout", "-q", "main"),
     ("push",),
+    ("git", "push", "-q", "second", "main", "m@v1.0.0", "plain@v1.0.0"),
     ("get", "m@v1.0.0", "-o", "got"),
     ("get", "plain@v1.0.0", "-o", "got-plain"),
+    ("get", "m@v1.1.0", "--repo", "../remote.git", "-o", "got-there"),
+    ("get", "plain@v1.0.0", "--repo", "../remote.git", "-o", "got-plain-there"),
     ("verify", "--all"),
+    ("verify", "--all", "--full"),
     ("verify", "--all", "--remote"),
     ("promote", "plain@v1.0.0", "prod"),
     ("rollback", "m", "m@v1.0.0", "--commit", "--reason", "x"),
+    ("add", "jar", "new.joblib", "--plain"),
+    ("add", "lib", "other.joblib", "--framework", "sklearn", "--data", "rows.npz"),
+    ("add", "net", "new.pt", "--plain"),
+    ("add", "guess", "guess.pt", "--dry-run"),
+    ("add", "folder", "new-traps", "--plain"),
+    ("add", "ops", "custom.onnx"),
     ("restore", "--force"),
     ("gc", "--yes", "--no-fetch", "--grace", "0d"),
+    ("gc", "--remote", "--yes", "--grace", "0d"),
+    ("hook", "install"),
     ("doctor",),
     ("backup", "../backup"),
-    ("portability", "m"),
+    ("restore", "../backup", "--into", "../again"),
     ("client", "m@v1.0.0"),
     ("init", "--remote", "../../elsewhere"),
 )
-"""One line a command: run in a repository full of traps, from its top."""
+"""One line a command: run in a repository full of traps, from its top, one after the other; each does its work.
+
+Those of Git run modelver's hooks.
+"""
 
 SHADOWS = ("numpy", "yaml", "onnx", "modelver", "dvc", "git", "typer", "json", "tempfile", "logging", "sitecustomize",
            "usercustomize", "conftest", "setup", "fsspec", "dvc_s3", "pickle", "torch", "gto", "site")  # fmt: skip
@@ -114,8 +139,9 @@ def trapped(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     box.root.mkdir()
     box.git("init", "-q", "--bare", "../remote.git")
     (top / "storage").mkdir()
+    box.git("init", "-q", "--bare", "../second.git")
     box.mv("init")
-    box.write(".dvc/config", "[core]\n    remote = storage\n['remote \"storage\"']\n    url = ../../storage\n")
+    box.write(".dvc/config", f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {top / 'storage'}\n")
     trap = pickle.dumps(_Trap(mark))
     for path in ("trap.joblib", "trap.pkl", "traps/a.pkl", "traps/b/model.joblib"):
         box.write(path, trap)
@@ -127,6 +153,7 @@ def trapped(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     box.git("add", ".dvc", ".gitignore", ".gitattributes", "dvc.yaml", "params.yaml", status=None)
     box.git("commit", "-qm", "start")
     box.git("remote", "add", "origin", "../remote.git")
+    box.git("remote", "add", "second", "../second.git")
     source = models.onnx(top / "incoming" / "m.onnx", 1)
     box.mv("add", "m", str(source))
     box.mv("add", "plain", "traps", "--plain")
@@ -139,6 +166,7 @@ def trapped(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     box.mv("tag", "m", "--version", "v1.1.0")
     models.onnx(source, 3)
     box.mv("add", "m", str(source))
+    box.mv("stage", "validate", "m")
     for name in SHADOWS:
         box.write(f"{name}.py", f"import os\nos.system('echo import {name} >> {mark}')\n")
     (box.root / "entry.dist-info").mkdir()
@@ -150,28 +178,38 @@ def trapped(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     stage = f"  evil:\n    cmd: echo stage >> {mark}\n    outs:\n    - new-out\n"
     box.write("dvc.yaml", text.replace("stages:\n", f"stages:\n{stage}", 1))
     box.commit("traps")
+    for path in ("new.joblib", "other.joblib", "new-traps/a.pkl", "new-traps/b/model.joblib"):
+        box.write(path, trap)
+    for path in ("new.pt", "guess.pt", "new-traps/net.pt"):
+        shutil.copy(box.root / "trap.pt", box.root / path)
+    np.savez(box.root / "rows.npz", x=np.eye(3, dtype=np.float32), y=np.array([0, 1, 0]))
     (top / "hook").mkdir()
     (top / "hook" / "sitecustomize.py").write_text(HOOK)
     return box
 
 
 def _custom_operators(path: Path) -> None:
-    """A model whose operators are somebody's own, and that names a library for them."""
+    """A model whose operators are somebody's own, and that names a library for them; its texts are programs."""
     import onnx
     from onnx import helper
 
     library = path.parent / "evil.so"
     library.write_bytes(b"\x7fELF")
+    program = f"__import__('os').system('echo text >> {path.parent.parent / 'ran'}')"
     graph = helper.make_graph(
-        [helper.make_node("Evil", ["x"], ["y"], domain="com.evil", library=str(library))],
+        [helper.make_node("Evil", ["x"], ["y"], domain="com.evil", library=str(library), doc_string=program)],
         "g",
         [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 3])],
         [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 3])],
     )
     model = helper.make_model(
-        graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.evil", 1)]
+        graph,
+        ir_version=10,
+        producer_name=program,
+        doc_string=program,
+        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.evil", 1)],
     )
-    helper.set_model_props(model, {"custom_ops_library": str(library), "ep_context": str(library)})
+    helper.set_model_props(model, {"custom_ops_library": str(library), "ep_context": str(library), "names": program})
     onnx.save(model, str(path))
 
 
@@ -186,16 +224,16 @@ def _watched(box: Sandbox, command: list[str], log: Path) -> tuple[subprocess.Co
 
 @pytest.mark.parametrize("line", COMMANDS, ids=" ".join)
 def test_nothing_of_the_repository_runs(trapped: Sandbox, tmp_path: Path, line: tuple[str, ...]) -> None:
-    if line[0] not in _known():
-        pytest.skip(f"there is no modelver {line[0]} yet")
-    modelver = str(Path(sys.executable).parent / "modelver")
-    done, seen = _watched(trapped, [modelver, *line], tmp_path / "log")
+    program = () if line[0] == "git" else (str(Path(sys.executable).parent / "modelver"),)
+    done, seen = _watched(trapped, [*program, *line], tmp_path / "log")
+    assert done.returncode == 0, done.stderr
     assert "watched" in seen
     assert "Traceback" not in done.stderr, done.stderr
     assert not (trapped.root.parent / "ran").exists(), (trapped.root.parent / "ran").read_text()
     pickles = [s for s in seen if s.startswith("pickle ")]
     assert pickles == []
     assert [s for s in seen if s.startswith(("exec ", "compile ", "load "))] == []
+    assert {s for s in seen if s.startswith("text ") and not s.endswith(TEXTS)} == set()
     started = {s.removeprefix("start ") for s in seen if s.startswith("start ")}
     if line[0] == "init":  # DVC's own command line, which alone writes its configuration
         started = {name for name in started if not name.startswith("python")}
@@ -210,9 +248,10 @@ def test_the_traps_work(trapped: Sandbox, tmp_path: Path) -> None:
         "import sys; sys.path.insert(0, ''); import yaml": f"exec {trapped.root}/yaml.py",
         "import subprocess; subprocess.run(['true'])": "start true",
         "compile('1', __import__('os').getcwd() + '/x.py', 'eval')": f"compile {trapped.root}/x.py",
+        "eval('1')": "text <string> of <string>",
     }.items():
-        _, seen = _watched(trapped, [sys.executable, "-P", "-c", program], tmp_path / "log")
-        assert word in seen, seen
+        done, seen = _watched(trapped, [sys.executable, "-P", "-c", program], tmp_path / "log")
+        assert word in seen, (seen, done.stderr)
     assert mark.read_text().split() == ["pickle", "import", "yaml"]
     mark.unlink()
 
@@ -231,7 +270,6 @@ def test_every_command_is_looked_at() -> None:
         "sign": "reads Git's manifest alone",
         "demo": "a repository of its own",
         "stage": "the explicit stages",
-        "hook": "Git's hooks: restore",
     }
     looked = {line[0] for line in COMMANDS}
     assert _known() - looked - set(elsewhere) == set(), json.dumps(sorted(_known()))
