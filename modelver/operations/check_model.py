@@ -142,7 +142,7 @@ class Gate:
 
     def judge(self, facts: ModelFacts) -> Judgement:
         """Make every check of one model; a check that can't be made says no."""
-        found = Judgement(self._returned_to(facts) or base_of(self.project, facts.name))
+        found = Judgement(self._base(facts))
         checks: list[tuple[str, Callable[[ModelFacts, Judgement], None]]] = [
             ("sidecar", self._sidecar),
             ("manifests", _manifests),
@@ -159,13 +159,14 @@ class Gate:
                 found.add(name, False, error.message, error.hint)
         return found
 
-    def _returned_to(self, facts: ModelFacts) -> ModelVersion | None:
-        """The earlier version whose very record this is, as after `rollback --commit`."""
+    def _base(self, facts: ModelFacts) -> ModelVersion | None:
+        """What this follows; or the earlier version whose very record it is, as after `rollback --commit`."""
+        base, named = base_of(self.project, facts.name), (facts.recorded or {}).get("version")
         for version in self.project.registry.versions(facts.name):
-            if str(version.version) == (facts.recorded or {}).get("version"):
+            if base is not None and version.version < base.version and str(version.version) == named:
                 published = CommitSnapshot(self.project.git, version.record.commit).read(facts.layout.sidecar)
-                return version if published == facts.recorded_bytes else None
-        return None
+                return version if published == facts.recorded_bytes else base
+        return base
 
     def _sidecar(self, facts: ModelFacts, found: Judgement) -> None:
         """Present, valid, and byte for byte what recording again would give."""

@@ -109,15 +109,18 @@ EXPORT = st.sampled_from(["opset", "ir_version", "rows", "dtype", "builder", "in
 
 @given(st.dictionaries(EXPORT, JSON, max_size=4))
 def test_any_export_options_are_understood_or_refused(options):
+    found: object
     try:
-        assert isinstance(parse_export(options, "here"), ExportOptions)
+        found = parse_export(options, "here")
     except InvalidInput as error:
-        assert str(error).startswith("here")
+        found = str(error)
+    assert isinstance(found, ExportOptions) or str(found).startswith("here")
 
 
 @given(st.dictionaries(KEYS, JSON, max_size=4))
 def test_anything_is_understood_or_refused(entry):
     try:
-        assert parse_settings("m", entry).source == entry.get("source")
+        found = parse_settings("m", entry).source
     except InvalidInput as error:
-        assert "modelver.models.m" in str(error)
+        found = str(error)
+    assert found == entry.get("source") or "modelver.models.m" in str(found)
