@@ -13,7 +13,7 @@ from modelver.adapters import dvc_project, yaml
 from modelver.adapters.dvc import DvcCache
 from modelver.core import card, starter
 from modelver.core.layout import DVC_YAML, PARAMS, Layout
-from modelver.core.manifest import FileEntry, dump_files, dump_tensors, dvc_dir_listing
+from modelver.core.manifest import FileEntry, dump_files, dump_tensors
 from modelver.core.names import check_case, check_model_name
 from modelver.disk import HashCache, as_written
 from modelver.errors import NotFound, Refused
@@ -219,7 +219,6 @@ class _Adding:
         source, cache, hashes = self.request.path, DvcCache.find(self.root), HashCache(self.project.git.state_dir)
         found = ingest.split(source, weights, staging, hashes, self.progress)
         md5, size, sha256 = ingest.store(source, staging, found, cache, hashes)
-        assert cache.path(md5).read_bytes() == dvc_dir_listing(found.files)
         total = sum(entry.bytes for entry in found.files)
         self._write(self.layout.tensors, dump_tensors(found.tensors))
         self._write(self.layout.files, dump_files(found.files))

@@ -51,6 +51,9 @@ def split(source: Path, weights: Path, staging: Path, hashes: HashCache, progres
 def store(source: Path, staging: Path, found: "Ingested", cache: DvcCache, hashes: HashCache) -> tuple[str, int, str]:
     """Put what `split` made into DVC's cache, and take the source's own digest meanwhile.
 
+    An object that was there before is read, unless ``hashes`` knows it, and replaced where it is damaged: what is noted
+    in ``hashes`` was read or written, and nothing else.
+
     Returns:
         The folder's hash in the cache (``<md5>.dir``), and the source's size and SHA-256 as `source_digest` gives them.
 
@@ -61,10 +64,11 @@ def store(source: Path, staging: Path, found: "Ingested", cache: DvcCache, hashe
         # One core copies, another hashes; `split` can't hash the source on its way, since tensors may overlap or lie
         # in other files than the model.
         digest = pool.submit(source_digest, Path(os.path.realpath(source)))
-        stored = [cache.add(staging / entry.path, entry.md5) for entry in found.files]
+        stored = [cache.add(staging / entry.path, entry.md5, hashes=hashes) for entry in found.files]
         size, sha256 = digest.result()
     for entry, place in zip(found.files, stored, strict=True):
-        hashes.put(place, entry.md5, entry.sha256)
+        if hashes.get(place) is None:  # else it was read, which counts for more
+            hashes.put(place, entry.md5, entry.sha256)
     return cache.add_dir([(entry.path, entry.md5) for entry in found.files]), size, sha256
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from modelver.adapters.dvc.config import CacheSettings, cache_settings
 from modelver.core.manifest import check_relative_path
-from modelver.disk import Digest, as_written, copy_file, open_regular, write_atomic
+from modelver.disk import Digest, HashCache, as_written, copy_file, digest_file, open_regular, write_atomic
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 
 MAX_LISTING_BYTES = 256 << 20
@@ -127,21 +127,26 @@ class DvcCache:
             raise corrupt(path, md5)
         return digest
 
-    def add(self, file: Path, md5: str, *, move: bool = False) -> Path:
-        """Put a file into the cache, unless an object of that name and size is there.
+    def whole(self, md5: str, hashes: HashCache | None = None) -> bool:
+        """Whether an object of that name is there, and its bytes have that hash: read, unless ``hashes`` knows it."""
+        path = self._existing(md5)
+        return path is not None and _is_whole(path, md5, hashes)
+
+    def add(self, file: Path, md5: str, *, move: bool = False, hashes: HashCache | None = None) -> Path:
+        """Put a file into the cache, unless an object with those bytes is there; a damaged one is replaced.
 
         Args:
             file: its bytes have the hash ``md5``, as the caller found.
             md5: its name in the cache.
             move: rename it where that is possible (same file system), else copy; either way the file is gone.
+            hashes: what is known of the objects that are there, so that they need not be read.
 
         Raises:
             Refused: the repository names a folder outside of it that is no cache yet.
             ExternalFailure: the disk failed; no torn object is left.
         """
         place = self._place(self.folder, md5)
-        size = file.stat().st_size
-        if not _is_whole(place, size):
+        if not (_has_size(place, file.stat().st_size) and _is_whole(place, md5, hashes)):
             self._make_folder(place.parent)
             if not (move and _moved(file, place)):
                 copy_file(file, place, mode=0o444, settled=True)
@@ -152,7 +157,7 @@ class DvcCache:
     def add_bytes(self, data: bytes, md5: str) -> Path:
         """Put bytes whose name in the cache is ``md5`` into it; raises as `add`."""
         place = self._place(self.folder, md5)
-        if not _is_whole(place, len(data)):
+        if not (_has_size(place, len(data)) and _is_whole(place, md5, None)):
             self._make_folder(place.parent)
             descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=place.parent)
             try:
@@ -258,12 +263,22 @@ def _moved(file: Path, place: Path) -> bool:
     return True
 
 
-def _is_whole(place: Path, size: int) -> bool:
-    """Whether an object is there; one cut short (by a full disk, a crash) does not count."""
+def _has_size(place: Path, size: int) -> bool:
+    """Whether an object is there; one cut short (by a full disk, a crash) need not be read to be found wrong."""
     try:
         return place.stat().st_size == size
     except OSError:
         return False
+
+
+def _is_whole(place: Path, md5: str, hashes: HashCache | None) -> bool:
+    """Whether an object's bytes have the hash that its name says; one that can't be read does not count."""
+    real = Path(os.path.realpath(place))  # an object of a shared cache may be a link
+    try:
+        found = digest_file(real) if hashes is None else hashes.digest(real)
+    except (ExternalFailure, InvalidInput, NotFound):
+        return False
+    return found.md5 == md5.removesuffix(".dir")
 
 
 def parse_listing(data: bytes, where: str) -> Listing:
