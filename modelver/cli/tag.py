@@ -1,14 +1,16 @@
 """``modelver tag``."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelver.cli.context import (
     DryRunOption,
+    DvcRemoteOption,
     Format,
     FormatOption,
+    PlainHttpOption,
     Progress,
     SignOption,
     complete_model,
@@ -17,7 +19,7 @@ from modelver.cli.context import (
     repository,
     say,
 )
-from modelver.cli.push import answer
+from modelver.cli.push import JobsOption, answer
 from modelver.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -61,13 +63,17 @@ def tag(
     push: Annotated[
         bool, typer.Option("--push", help="Publish it at once, as modelver push does: weights, commit and tag.")
     ] = False,
+    dvc_remote: DvcRemoteOption = None,
+    jobs: JobsOption = 8,
+    plain_http: PlainHttpOption = False,
     dry_run: DryRunOption = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Make a version of what is checked out: record it, commit the record, tag the commit. All or nothing.
 
     The commit holds the model's generated files alone; what you have staged or changed stays as it is. Git's commit
-    hooks (pre-commit, commit-msg, …) do not run for it.
+    hooks (pre-commit, commit-msg, …) do not run for it. With --push, a version that is made here already and not
+    published yet is published.
 
     Examples:
 
@@ -79,10 +85,15 @@ def tag(
 
       modelver tag --recorded --fetch
     """
+    if (dvc_remote or plain_http) and not push:
+        raise InvalidInput(
+            "--dvc-remote and --plain-http are about publishing, so they go with --push", hint="modelver tag --push"
+        )
+    how = {"dvc_remote": dvc_remote, "jobs": jobs, "plain_http": plain_http} if push else None
     if recorded:
         if message or version or bump != "auto" or reason or repro or force_new:
             raise InvalidInput("--recorded takes the version from the sidecar", hint="modelver tag --recorded [NAME]")
-        _recorded(name, fetch=fetch, sign=sign, push=push, dry_run=dry_run, form=form)
+        _recorded(name, fetch=fetch, sign=sign, how=how, dry_run=dry_run, form=form)
         return
     if fetch:
         raise InvalidInput("--fetch goes with --recorded", hint="modelver tag --recorded --fetch")
@@ -95,15 +106,16 @@ def tag(
         sign=sign,
         repro=repro,
         force_new=force_new,
+        to_push=push,
         dry_run=dry_run,
         say=say,
     )
-    pushed = _pushed([result]) if push and not dry_run else None
+    pushed = _pushed([result], how) if how is not None and not dry_run else None
     if form is Format.json:
         out_json(result.to_dict() | ({"push": pushed.to_dict()} if pushed else {}))
         return
     if dry_run:
-        out(f"would make {result.tag}:")
+        out(f"{'has made' if result.made_before else 'would make'} {result.tag}:")
         for number, step in enumerate(result.steps, start=1):
             out(f"  {number}. {step}")
         if push:
@@ -120,15 +132,17 @@ def tag(
         say("next: modelver push")
 
 
-def _pushed(results: "Sequence[TagResult]") -> "PushResult":
-    return repository().push_new(results, say=say, bars=Progress)
+def _pushed(results: "Sequence[TagResult]", how: dict[str, Any]) -> "PushResult":
+    return repository().push_new(results, **how, say=say, bars=Progress)
 
 
-def _recorded(name: str | None, *, fetch: bool, sign: bool, push: bool, dry_run: bool, form: Format) -> None:
+def _recorded(
+    name: str | None, *, fetch: bool, sign: bool, how: dict[str, Any] | None, dry_run: bool, form: Format
+) -> None:
     """Answers with the names of the tags alone, one a line, so that a script can push them."""
-    results = repository().tag_recorded(name, fetch=fetch, sign=sign, dry_run=dry_run, say=say)
-    if push and results and not dry_run:
-        _pushed(results)
+    results = repository().tag_recorded(name, fetch=fetch, sign=sign, to_push=how is not None, dry_run=dry_run, say=say)
+    if how is not None and results and not dry_run:
+        _pushed(results, how)
     if form is Format.json:
         out_json([result.to_dict() for result in results])
         return

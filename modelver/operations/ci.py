@@ -16,7 +16,7 @@ from modelver.operations.facts import ModelFacts, collect, model_names, read_sid
 from modelver.operations.project import Project
 from modelver.operations.record import base_of, compare_with
 from modelver.operations.snapshot import CommitSnapshot
-from modelver.operations.tag import TagResult, tag
+from modelver.operations.tag import TagResult, made_before, tag
 
 Say = Callable[[str], None]
 
@@ -87,6 +87,7 @@ def tag_recorded(
     *,
     fetch: bool = False,
     sign: bool = False,
+    to_push: bool = False,
     dry_run: bool = False,
     say: Say = lambda _: None,
 ) -> list[TagResult]:
@@ -99,6 +100,7 @@ def tag_recorded(
         name: only this model.
         fetch: bring the weights into DVC's cache first; they are not put into the working tree.
         sign: sign the tags.
+        to_push: they are pushed next, and with them the versions that HEAD carries and the Git remote lacks.
         dry_run: only plan.
         say: told of what goes on, a sentence at a time.
 
@@ -112,6 +114,9 @@ def tag_recorded(
     requests = {model: request for model in names if (request := _request(project, model)) is not None}
     if fetch and requests:
         _fetch(project, [collect(project.worktree, model) for model in requests], say)
+    others = [collect(project.worktree, model) for model in names if to_push and model not in requests]
+    found = [made_before(project, facts, Request(), dry_run=dry_run, say=say) for facts in others]
+    before = [result for result in found if result is not None]
     planned = []
     for model, request in requests.items():
         result = tag(project, model, request, sign=sign, dry_run=True, say=say)
@@ -122,8 +127,8 @@ def tag_recorded(
             )
         planned.append(result)
     if dry_run:
-        return planned
-    return [tag(Project.open(project.root), model, request, sign=sign) for model, request in requests.items()]
+        return before + planned
+    return before + [tag(Project.open(project.root), model, request, sign=sign) for model, request in requests.items()]
 
 
 def _fetch(project: Project, models: list[ModelFacts], say: Say) -> None:

@@ -1,30 +1,43 @@
 """`modelver tag`: record, commit, and make the version's tag, all or nothing."""
 
 import hashlib
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from modelver.adapters import dvc_project
 from modelver.adapters.git.objects import committer, write_blob, write_commit, write_tag
 from modelver.core import starter, variants
+from modelver.core.environments import trailers_in
 from modelver.core.layout import DVC_LOCK
 from modelver.core.manifest import tree_digest
 from modelver.core.names import check_case, version_tag
 from modelver.core.plan import Choice, Request, tag_message
 from modelver.core.registry import ModelVersion
+from modelver.core.versions import LEVELS, Level, Version
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.committed import refuse_uncommitted
 from modelver.operations.conflicts import read_model, refuse_half_done
 from modelver.operations.facts import ModelFacts
 from modelver.operations.gating import refuse_behind, refuse_unjudged
 from modelver.operations.project import Project
-from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history, with_manifest
+from modelver.operations.record import (
+    RecordPlan,
+    base_of,
+    compare_with,
+    plan_record,
+    refuse_incomplete_history,
+    with_manifest,
+)
 from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
 from modelver.operations.weights import check_weights
 
 Say = Callable[[str], None]
+
+_BUMP = re.compile(rf"({'|'.join(LEVELS)}) \((.*)\)")
+"""The trailer ``Modelver-Bump``, as `tag_message` writes it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,7 @@ class TagResult:
         steps: the ordered steps, in words.
         dry_run: whether nothing was written.
         tag_object: the tag object that was made; None in a dry run.
+        made_before: HEAD carried the version already, and nothing was made.
     """
 
     model: str
@@ -54,6 +68,7 @@ class TagResult:
     steps: tuple[str, ...]
     dry_run: bool
     tag_object: str | None = None
+    made_before: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -79,6 +94,7 @@ def tag(
     message: str = "",
     sign: bool = False,
     repro: bool = False,
+    to_push: bool = False,
     dry_run: bool = False,
     say: Say = lambda _: None,
 ) -> TagResult:
@@ -91,6 +107,8 @@ def tag(
         message: the user's words for the tag.
         sign: sign the tag though Git is not configured to.
         repro: run the stages that are stale, in place of refusing.
+        to_push: the version is pushed next: one that HEAD carries and the Git remote lacks is that version, and no
+            other is made. So the rerun of a `tag --push` that was cut off before its push publishes what it had made.
         dry_run: only plan.
         say: told of what goes on, a sentence at a time.
 
@@ -107,11 +125,22 @@ def tag(
         refuse_uncommitted(project, read_model(project, name))
         _bring_up_to_date(project, name, say)
     with locked(project.git) as lock:
-        return _tag(project, name, request, message=message, sign=sign, dry_run=dry_run, say=say, lock=lock)
+        return _tag(
+            project, name, request, message=message, sign=sign, to_push=to_push, dry_run=dry_run, say=say, lock=lock
+        )
 
 
 def _tag(
-    project: Project, name: str, request: Request, *, message: str, sign: bool, dry_run: bool, say: Say, lock: int
+    project: Project,
+    name: str,
+    request: Request,
+    *,
+    message: str,
+    sign: bool,
+    to_push: bool,
+    dry_run: bool,
+    say: Say,
+    lock: int,
 ) -> TagResult:
     git = project.git
     check_case(name, project.models())
@@ -125,6 +154,14 @@ def _tag(
     refuse_failed(project, facts)
     refuse_uncommitted(project, facts)
     check_weights(project, facts, say)
+    made = made_before(project, facts, request, say=say, dry_run=dry_run)
+    if made is not None:
+        if not to_push:
+            raise Refused(
+                f"the weights of {name} have not changed since {made.version}, which is not published yet",
+                hint=f"modelver push {shlex.quote(made.tag)}   (--force-new makes another version all the same)",
+            )
+        return made
     plan = plan_record(project, name, request, facts=facts)
     if plan.note:
         say(f"note: {plan.note}")
@@ -225,6 +262,60 @@ def _bring_up_to_date(project: Project, name: str, say: Say) -> None:
         dvc_project.repro(project.root, targets)
 
 
+def made_before(
+    project: Project, facts: ModelFacts, request: Request, *, dry_run: bool = False, say: Say = lambda _: None
+) -> TagResult | None:
+    """The version that HEAD carries, as `tag` answered when it made it, where the Git remote does not have it yet.
+
+    None where something has changed since; and for who asks for another version of the same weights, or by another
+    name, as that is not the one that is meant.
+    """
+    head, base = project.git.head().commit, base_of(project, facts.name)
+    if base is None or base.record.commit != head or base.yanked or request.force_new:
+        return None
+    if request.version not in (None, base.version) or project.git.changed_paths(facts.owned_paths()):
+        return None
+    remote = project.git.default_remote()
+    if remote is None or compare_with(project, base, facts)[1]:
+        return None
+    try:
+        there = project.git.remote_tags(remote, base.tag).get(base.tag)
+    except (ExternalFailure, Refused):
+        there = None  # the push will say what is wrong with it
+    if there == base.record.object_id:
+        return None
+    say(f"{base.tag} is HEAD's version already, and {remote} does not have it yet")
+    return _as_made(project, base, dry_run=dry_run)
+
+
+def _as_made(project: Project, version: ModelVersion, *, dry_run: bool) -> TagResult:
+    ref = f"refs/tags/{version.tag}"
+    said = trailers_in(project.git.text("for-each-ref", "--format=%(contents:body)", "--", ref))
+    why = _BUMP.fullmatch(said.get("Modelver-Bump", ""))
+    previous = said.get("Modelver-Previous")
+    choice = Choice(
+        version.version,
+        Version.parse(previous) if previous else None,
+        cast("Level", why[1]) if why else "none",
+        tuple(why[2].split("; ")) if why else (),
+        said.get("Modelver-Override", ""),
+    )
+    return TagResult(
+        model=version.model,
+        version=str(version.version),
+        tag=version.tag,
+        commit=version.record.commit,
+        previous=previous,
+        choice=choice,
+        committed=False,
+        files=(),
+        steps=(f"take {version.tag}, which is there",),
+        dry_run=dry_run,
+        tag_object=version.record.object_id,
+        made_before=True,
+    )
+
+
 def _refuse_second(project: Project, name: str, commit: str) -> None:
     """GTO can't read a repository with two versions of a model on one commit."""
     here: list[ModelVersion] = [v for v in project.registry.versions(name) if v.record.commit == commit]
@@ -240,7 +331,7 @@ def _refuse_on_remote(project: Project, name: str, tag_name: str, say: Say) -> N
         return
     try:
         taken = project.git.remote_tags(remote, f"{name}@*")
-    except ExternalFailure as error:
+    except (ExternalFailure, Refused) as error:
         say(f"warning: remote {remote} could not be asked whether {tag_name} exists there ({error.message})")
         return
     if tag_name in taken:
@@ -292,4 +383,4 @@ def _result(
     )
 
 
-__all__ = ["TagResult", "refuse_failed", "refuse_stale", "tag"]
+__all__ = ["TagResult", "made_before", "refuse_failed", "refuse_stale", "tag"]

@@ -57,6 +57,7 @@ class Makes(Base):
         sign: bool = False,
         repro: bool = False,
         force_new: bool = False,
+        to_push: bool = False,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> "TagResult":
@@ -71,6 +72,7 @@ class Makes(Base):
             sign: sign the tag.
             repro: run stale stages in place of refusing.
             force_new: a new version although the weights did not change.
+            to_push: it is pushed next (`push_new`): a version that HEAD carries and the Git remote lacks is the one.
             dry_run: only plan.
             say: told of what goes on.
 
@@ -90,6 +92,7 @@ class Makes(Base):
             message=message,
             sign=sign,
             repro=repro,
+            to_push=to_push,
             dry_run=dry_run,
             say=say,
         )
@@ -100,6 +103,7 @@ class Makes(Base):
         *,
         fetch: bool = False,
         sign: bool = False,
+        to_push: bool = False,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> "list[TagResult]":
@@ -108,14 +112,14 @@ class Makes(Base):
         Args:
             model: only this one.
             fetch: bring the weights into DVC's cache first.
-            sign, dry_run, say: as `tag`.
+            sign, to_push, dry_run, say: as `tag`.
 
         Raises:
             Refused, CheckFailed, ExternalFailure: as `tag`; or a sidecar is not what recording gives.
         """
         from modelver.operations.ci import tag_recorded
 
-        return tag_recorded(self._project(), model, fetch=fetch, sign=sign, dry_run=dry_run, say=say)
+        return tag_recorded(self._project(), model, fetch=fetch, sign=sign, to_push=to_push, dry_run=dry_run, say=say)
 
 
 def _request(project: Project, version: str | None, bump: str, reason: str, force_new: bool) -> "Request":

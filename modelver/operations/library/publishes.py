@@ -61,7 +61,14 @@ class Publishes(Base):
         )  # fmt: skip
 
     def push_new(
-        self, made: "Sequence[TagResult]", *, say: Callable[[str], None] = lambda _: None, bars: "Bars | None" = None
+        self,
+        made: "Sequence[TagResult]",
+        *,
+        dvc_remote: str | None = None,
+        jobs: int = 8,
+        plain_http: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+        bars: "Bars | None" = None,
     ) -> "PushResult":
         """Publish versions that were tagged a moment ago; where somebody else was faster, those tags are taken back.
 
@@ -76,7 +83,10 @@ class Publishes(Base):
         from modelver.operations.push import push_new
         from modelver.operations.transfer import no_bars
 
-        return push_new(self._project(), made, say=say, bars=bars or no_bars)
+        return push_new(
+            self._project(), made, dvc_remote=dvc_remote, jobs=jobs, plain_http=plain_http, say=say,
+            bars=bars or no_bars,
+        )  # fmt: skip
 
     def get(
         self,
