@@ -35,5 +35,4 @@ def check(
         out(render_check.markdown(report) if form is Format.markdown else render_check.table(report))
     failed = [model for model in report.models if not model.ok]
     if failed:
-        hints = [finding.hint for finding in failed[0].findings if finding.hint]
-        raise CheckFailed(f"not ready to merge: {', '.join(model.model for model in failed)}", next(iter(hints), ""))
+        raise CheckFailed(f"not ready to merge: {', '.join(model.model for model in failed)}", failed[0].hint)

@@ -82,5 +82,7 @@ def _facts(doc: Mapping[str, Any], tag: Mapping[str, Any] | None) -> list[tuple[
         checks = doc["validation"]["checks"]
         passed = sum(1 for check in checks if check["ok"])
         facts.append(("validation", f"{passed} of {len(checks)} checks passed"))
+    for name, variant in (doc.get("variants") or {}).items():
+        facts.append(("variant", f"{name}: {variant.get('method')}, {size(variant.get('bytes') or 0)}"))
     facts += [("lineage", f"{stage['stage']}: {stage['cmd']}") for stage in doc["lineage"]]
     return [(name, printable(str(value)) if value not in (None, "") else value) for name, value in facts]

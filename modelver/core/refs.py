@@ -32,6 +32,12 @@ class Ref:
     value: str
     text: str
 
+    def keeps(self, version: ModelVersion) -> bool:
+        """Whether it goes on meaning this version, which it was resolved to, when the version is yanked."""
+        if self.kind == "version":
+            return self.value.removeprefix("v") == str(version.version).removeprefix("v")
+        return self.kind != "latest"
+
 
 def parse_ref(text: str | None) -> Ref:
     """Take a ref apart without looking at the repository.

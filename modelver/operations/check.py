@@ -55,6 +55,14 @@ class ModelCheck:
         """Whether every check said yes."""
         return all(finding.ok for finding in self.findings)
 
+    @property
+    def hint(self) -> str:
+        """What to do first: what the sidecar is made from comes before the sidecar, whose mend would not last."""
+        hints = {finding.name: finding.hint for finding in self.findings if not finding.ok and finding.hint}
+        return next((hints.pop(name) for name in ("pipeline", "validation", "manifests") if name in hints), "") or next(
+            iter(hints.values()), ""
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return {

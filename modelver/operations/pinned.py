@@ -14,7 +14,6 @@ from modelver.core.environments import trailers_in
 from modelver.core.layout import Layout
 from modelver.core.manifest import FileEntry, check_relative_path, load_files, tree_digest
 from modelver.core.names import shown
-from modelver.core.refs import near
 from modelver.core.registry import ModelVersion
 from modelver.core.restore import check_place
 from modelver.errors import CheckFailed, InvalidInput, NotFound
@@ -98,7 +97,7 @@ class Pinned:
         recorded = (self.facts.variants or {}).get("variants")
         known = recorded if isinstance(recorded, Mapping) else {}
         if name not in known:
-            hint = near(name, sorted(known)) if known else "it has none; leave --variant out"
+            hint = f"it has {', '.join(map(shown, sorted(known)))}" if known else "it has none; leave --variant out"
             raise NotFound(f"{tag} has no variant {shown(name)}", hint=hint)
         where = f"{self.facts.layout.variants_record}, variants.{name}.manifest"
         entry = known[name]

@@ -417,3 +417,12 @@ def test_texts_from_a_model_are_no_markup_in_the_comment():
     shown = render_check.markdown(report)
     for markup in ("<img", "\n# head", "](http"):
         assert markup not in shown.replace(f"`{hostile}`", "")
+
+
+@pytest.mark.parametrize(
+    ("no", "first"), [(["sidecar", "pipeline", "version"], "pipeline"), (["version", "sidecar"], "sidecar")]
+)
+def test_what_the_sidecar_is_made_from_is_mended_first(no, first):
+    names = ("sidecar", "manifests", "pipeline", "validation", "version")
+    findings = tuple(Finding(name, name not in no, "", f"mend {name}") for name in names)
+    assert ModelCheck("m", "changed", findings=findings).hint == f"mend {first}"

@@ -319,7 +319,9 @@ def test_a_variant(world, tmp_path):
     done = box.mv("get", "net@v2.0.0", "--variant", "small", "-o", str(world.box.root / "v"), "--format", "json")
     assert done.json()["variant"] == "small"
     assert files_in(world.box.root / "v") == whole
-    assert "small" in box.hint(box.mv("get", "net@v2.0.0", "--variant", "smal", status=2))
+    assert "it has 'small'" in box.hint(box.mv("get", "net@v2.0.0", "--variant", "of another name", status=2))
+    megabytes = sum(len(content) for content in whole.values()) / (1 << 20)
+    assert f"small: graph, {megabytes:.1f} MiB" in box.mv("show", "net@v2.0.0").out
     assert "has none" in box.hint(box.mv("get", "m@v1.0.0", "--variant", "smal", status=2))
     loaded = box.run(
         sys.executable, "-P", "-c",

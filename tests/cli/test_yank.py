@@ -48,6 +48,16 @@ def test_a_yank_is_made_once(released):
     released.mend(refused)
 
 
+@pytest.mark.parametrize("ref", ["latest", "m@latest", "v1", "m@v1.0"])
+def test_a_name_that_moves_on_withdraws_nothing(released, ref):
+    """Given twice it would withdraw two versions."""
+    before = released.git("for-each-ref")
+    refused = released.refused("yank", ref)
+    assert released.git("for-each-ref") == before
+    released.mend(refused)
+    assert [tag for tag in released.tags() if tag.endswith("!")] == ["m@v1.0.2!"]
+
+
 def test_it_counts_after_the_versions_own_tag_whatever_the_clock_says(released):
     released.mv("yank", "v1.0.0", GIT_COMMITTER_DATE="2001-01-01T00:00:00Z")
     dates = [
