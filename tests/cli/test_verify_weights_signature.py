@@ -15,6 +15,8 @@ from modelver.operations.weights_signature import sign
 pytest.importorskip("model_signing", reason="pip install 'modelver[sign]'")
 
 SIGNATURE = "m-v1.0.0.sig"
+CURVES = ("prime256v1", "secp384r1", "secp521r1")
+"""All that the official tool takes, as OpenSSL calls them."""
 
 
 @pytest.fixture
@@ -57,11 +59,12 @@ def judged(box: Sandbox, *, ok: bool = True, public: str = "key.pub", **options)
     return verdict(box, ok=ok, ref="m@v1.0.0", **files, **options)
 
 
-@pytest.mark.parametrize("curve", ["prime256v1", "secp384r1", "secp521r1"])
+@pytest.mark.parametrize("curve", CURVES)
 def test_the_official_tool_accepts_what_modelver_signs(keyed, curve):
     key(keyed, "key", curve)
     refs = keyed.refs()
-    shutil.rmtree(keyed.root / "models/m/weights")
+    weights = keyed.root.parent / "weights"
+    shutil.move(keyed.root / "models/m/weights", weights)
     shutil.rmtree(keyed.root / ".dvc/cache")  # to sign needs no weights
     done = keyed.mv("sign", "v1", "-k", "../key.pem", "--format", "json").json()
     sidecar = keyed.mv("show", "v1", "--format", "json").json()
@@ -74,6 +77,14 @@ def test_the_official_tool_accepts_what_modelver_signs(keyed, curve):
         "dry_run": False,
     }
     assert keyed.refs() == refs
+    accepts(keyed, str(weights))
+    key(keyed, "other", curve)
+    accepts(keyed, str(weights), ok=False, public="../other.pub")
+    path = next(weights.glob("*.safetensors"))
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    accepts(keyed, str(weights), ok=False)
 
 
 def test_both_accept_and_a_flipped_bit_makes_both_refuse(keyed):
@@ -93,6 +104,12 @@ def test_both_accept_and_a_flipped_bit_makes_both_refuse(keyed):
 
 
 def test_modelver_accepts_what_the_official_tool_signs(keyed):
+    for curve in CURVES[1:]:
+        key(keyed, "key", curve)
+        official(keyed, "sign", "key", "models/m/weights", "--signature", SIGNATURE, "--private_key", "../key.pem")
+        assert judged(keyed)["ok"]
+        assert kinds(judged(keyed, ok=False, public="other.pub")) == ["weights-signature"]
+    key(keyed, "key", CURVES[0])
     official(keyed, "sign", "key", "models/m/weights", "--signature", SIGNATURE, "--private_key", "../key.pem")
     assert judged(keyed)["ok"]
     assert "ok" in keyed.mv("verify", "v1", "--weights-signature", SIGNATURE, "--public-key", "../key.pub").out
