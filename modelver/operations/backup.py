@@ -22,6 +22,7 @@ from typing import Any
 from modelver.adapters.dvc import DvcCache, DvcRemote
 from modelver.adapters.git import GitRepository
 from modelver.adapters.git.bundle import bundle_refs, fetched_refs, make_bundle
+from modelver.core.addresses import is_cut, url_without_credentials
 from modelver.core.backup import MANIFEST, BackupManifest, BackupObject, BackupVersion, load_manifest
 from modelver.disk import Digest, HashCache, as_written, copy_file, exclusive, write_atomic
 from modelver.disk.files import digest_file, fsync_folder
@@ -319,13 +320,11 @@ def object_path(folder: Path, md5: str) -> Path:
 
 def remote_urls(git: GitRepository) -> dict[str, str]:
     """Names and addresses of the Git remotes, without credentials."""
-    from modelver.adapters.git.process import redact
-
     found = {}
     for name in git.text("remote").splitlines():
-        url = git.config(f"remote.{name}.url")
-        if url:
-            found[name] = redact(url)
+        url = url_without_credentials(git.config(f"remote.{name}.url") or "")
+        if url and not is_cut(url):  # by half it would name another server
+            found[name] = url
     return found
 
 

@@ -10,12 +10,11 @@ import re
 import shlex
 import shutil
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from modelver.adapters.git.process import git_status, redact, run_git
+from modelver.adapters.git.process import git_status, run_git
 from modelver.adapters.git.repository import GitRepository
+from modelver.core.addresses import is_plain, url_without_credentials, without_credentials
 from modelver.core.names import shown
 from modelver.core.registry import TagRecord
 from modelver.disk import as_written, exclusive, remove_file
@@ -34,6 +33,7 @@ _SCHEMES = ("https", "ssh", "git+ssh", "ssh+git", "file", "http", "git")
 _PROTOCOLS = ("https", "ssh", "file", "http", "git")
 _HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_USER = re.compile(r"://[^/\s]+@")
 _SCP = re.compile(r"[^/:]+:")
 _OBJECT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 
@@ -79,11 +79,12 @@ class ForeignRepository:
     """
 
     def __init__(self, url: str, folder: Path | None, cache: Path) -> None:
-        self.shown = redact(url)
+        self.shown = url_without_credentials(url)
         self.folder = folder
         self._url = url
         self._cache = cache
-        name = hashlib.sha256(self.shown.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        # whoever asks with another password asks the same server; what people are shown may lack a part of the path
+        name = hashlib.sha256(_USER.sub("://", url, count=1).encode("utf-8", "surrogateescape")).hexdigest()[:32]
         self._bare = cache / f"{name}.git"
         self._lock = cache / f"{name}.lock"
 
@@ -178,7 +179,7 @@ class ForeignRepository:
             folder, command, env=_environment(self._cache), timeout=timeout, inherit=inherit
         )
         if status != 0:
-            lines = redact(errors.decode("utf-8", "replace")).splitlines()
+            lines = without_credentials(errors.decode("utf-8", "replace")).splitlines()
             said = [
                 line.partition(":")[2].strip() for line in lines if line.startswith(("fatal:", "error:", "remote:"))
             ]
@@ -216,20 +217,22 @@ def _environment(cache: Path) -> dict[str, str]:
 def _checked(url: str, plain_http: bool) -> Path | None:
     """The folder that a URL names, None where it is on another machine; raises as `ForeignRepository.open`."""
     known = "https://…, ssh://…, host:path, file://… or a folder"
+    said = shown(url_without_credentials(url))
     if not url or len(url) > 4096 or url.startswith("-") or not url.isprintable():
-        raise InvalidInput(f"{shown(redact(url))} is no URL of a repository", hint=known)
+        raise InvalidInput(f"{said} is no URL of a repository", hint=known)
     if _HELPER.match(url):
         raise InvalidInput(
-            f"{shown(redact(url))} names a transport helper, a program that Git would run: refused", hint=known
+            f"{said} names a transport helper, a program that Git would run: refused",
+            hint=known,
         )
     scheme = _SCHEME.match(url)
     if scheme:
         name = scheme[1].lower()
         if name not in _SCHEMES:
-            raise InvalidInput(f"{shown(redact(url))}: {name} is no protocol that Git itself speaks", hint=known)
-        if name in ("http", "git") and not plain_http and not _is_loopback(url):
+            raise InvalidInput(f"{said}: {name} is no protocol that Git itself speaks", hint=known)
+        if not plain_http and is_plain(url):
             raise Refused(
-                f"{redact(url)} is not encrypted: names, tags and files could be changed on the way",
+                f"{url_without_credentials(url)} is not encrypted: names, tags and files could be changed on the way",
                 hint="use https or ssh, or --plain-http if that line is safe",
             )
         return Path(url[len("file://") :]) if name == "file" else None
@@ -241,11 +244,3 @@ def _checked(url: str, plain_http: bool) -> Path | None:
     if not folder.is_dir() and not folder.is_file():  # Git would wait at a FIFO
         raise InvalidInput(f"{url} is no folder", hint=known)
     return folder
-
-
-def _is_loopback(url: str) -> bool:
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

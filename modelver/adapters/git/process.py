@@ -1,11 +1,11 @@
 """Running Git: clean environment, bytes in and out, errors with what Git said."""
 
 import os
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from modelver.core.addresses import without_credentials
 from modelver.errors import ExternalFailure
 
 # `git rev-parse --local-env-vars`: what ties a Git process to another repository than that of its folder. Hooks run
@@ -31,7 +31,6 @@ _LOCAL_VARIABLES = (
 # `core.fsmonitor` names a program that `git status` runs. It only makes Git faster, so that nothing is lost without it;
 # and where a repository was copied together with its `.git`, the program may be anybody's.
 _SETTINGS = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "false"}
-_CREDENTIALS = re.compile(r"([a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -64,7 +63,7 @@ def run_git(
     """
     status, output, errors = git_status(cwd, args, stdin=stdin, env=env, timeout=timeout, inherit=inherit)
     if status not in ok:
-        said = redact(errors.decode("utf-8", "replace")).strip()
+        said = without_credentials(errors.decode("utf-8", "replace")).strip()
         lines = [line for line in said.splitlines() if line.strip()][-3:]
         why = "; ".join(lines) or f"exit status {status}"
         raise ExternalFailure(f"git {_verb(args)} failed: {why}")
@@ -108,8 +107,3 @@ def _verb(args: Sequence[str]) -> str:
         elif not word.startswith("-"):
             return word
     return args[0]
-
-
-def redact(text: str) -> str:
-    """Take user names and passwords out of URLs."""
-    return _CREDENTIALS.sub(r"\1", text)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelver.adapters.git.objects import RefChange
-from modelver.adapters.git.process import git_status, redact, run_git
+from modelver.adapters.git.process import git_status, run_git
+from modelver.core.addresses import without_credentials
 from modelver.errors import ExternalFailure
 
 PUSHING = "MODELVER_PUSHING"
@@ -71,7 +72,7 @@ def is_true(root: Path, *args: str) -> bool:
     """
     status, _, errors = git_status(root, list(args))
     if status not in (0, 1):
-        said = redact(errors.decode("utf-8", "replace")).strip() or f"exit status {status}"
+        said = without_credentials(errors.decode("utf-8", "replace")).strip() or f"exit status {status}"
         raise ExternalFailure(f"git {args[0]} failed: {said}")
     return status == 0
 
@@ -102,6 +103,6 @@ def push_refs(root: Path, remote: str, changes: Sequence[RefChange]) -> Pushed:
         flag, _, rest = line.partition("\t")
         if flag == "!":
             refs, _, why = rest.partition("\t")
-            rejected[refs.partition(":")[2]] = redact(why)
-    said = redact(errors.decode("utf-8", "replace")).splitlines()
+            rejected[refs.partition(":")[2]] = without_credentials(why)
+    said = without_credentials(errors.decode("utf-8", "replace")).splitlines()
     return Pushed(status == 0, tuple(line.rstrip() for line in said if line.strip()), rejected)
