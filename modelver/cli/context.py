@@ -74,7 +74,7 @@ DvcRemoteOption = Annotated[
     str | None, typer.Option("--dvc-remote", metavar="NAME", help="The DVC remote; else the default one.")
 ]
 PlainHttpOption = Annotated[
-    bool, typer.Option("--plain-http", help="Let weights and credentials go over the line unencrypted.")
+    bool, typer.Option("--plain-http", help="Let weights, tags and credentials go over the line unencrypted.")
 ]
 
 

@@ -135,10 +135,10 @@ class Gate:
         if remote is None:
             return "", set()
         try:
-            return remote, set(self.project.git.remote_tags(remote, "*@*"))
-        except ExternalFailure as error:
+            return remote.shown, set(self.project.git.remote_tags(remote, "*@*"))
+        except (ExternalFailure, Refused) as error:
             self.notes.append(f"remote {remote} could not be asked which versions exist there ({error.message})")
-            return remote, set()
+            return remote.shown, set()
 
     def judge(self, facts: ModelFacts) -> Judgement:
         """Make every check of one model; a check that can't be made says no."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from modelver.adapters.dvc import DvcRemote
+from modelver.adapters.git.remotes import GitRemote
 from modelver.core.names import parse_tag
 from modelver.core.printable import printable
 from modelver.errors import ExternalFailure, ModelverError, Refused
@@ -84,13 +85,13 @@ def git_remote(scene: Scene) -> Iterator[Problem]:
             )
         return
     try:
-        there = scene.git.remote_tags(remote, "*")
-    except ExternalFailure as failure:
+        there = scene.git.remote_tags(remote, "*", plain_http=scene.plain_http)
+    except (ExternalFailure, Refused) as failure:
         yield Problem(
             "git-remote",
             f"Git remote {remote}: {failure.message}",
             "nobody can publish, and it can't be known what others have published",
-            failure.hint or f"git ls-remote {shlex.quote(remote)}",
+            failure.hint or f"git ls-remote {shlex.quote(remote.shown)}",
         )
         return
     here = set(scene.git.text("for-each-ref", "--format=%(refname:short)", "refs/tags").splitlines())
@@ -101,7 +102,7 @@ def git_remote(scene: Scene) -> Iterator[Problem]:
             "missing-tags",
             f"{remote} has version tags that are not here: {printable(', '.join(missing[:3]))}{more}",
             "the latest version, and what runs where, are unknown here",
-            f"git fetch --tags {shlex.quote(remote)}",
+            f"git fetch --tags {shlex.quote(remote.shown)}",
             partial(_fetch_tags, scene, remote, missing),
             level="warning",
         )
@@ -114,7 +115,7 @@ def _published(scene: Scene) -> bool:
     return bool(scene.registry.models)
 
 
-def _fetch_tags(scene: Scene, remote: str, names: list[str]) -> None:
+def _fetch_tags(scene: Scene, remote: GitRemote, names: list[str]) -> None:
     """Only those that are missing: another tag that differs from the remote's would stop all of them."""
     refs = "".join(f"refs/tags/{name}:refs/tags/{name}\n" for name in names)
-    scene.git.run("fetch", "--quiet", "--no-tags", "--stdin", "--", remote, stdin=refs.encode())
+    scene.git.run("fetch", "--quiet", "--no-tags", "--stdin", "--", remote.name, stdin=refs.encode())

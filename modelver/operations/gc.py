@@ -15,6 +15,7 @@ from typing import Any
 from modelver.adapters.dvc import DvcCache
 from modelver.adapters.dvc.locking import dvc_locked
 from modelver.adapters.git import GitRepository
+from modelver.adapters.git.remotes import GitRemote, fetch_urls, refuse_plain_http
 from modelver.core.retention import Policy, kept_commits
 from modelver.disk import exclusive
 from modelver.errors import ExternalFailure, Refused
@@ -36,7 +37,7 @@ class GcRequest:
         fetch: ask the Git remotes first what they need.
         lenient: go on where a pointer or a listing can't be read.
         shared_cache: the cache may lie outside of the repository, where others may use it.
-        plain_http: the DVC remote may be spoken to without encryption.
+        plain_http: the remotes may be spoken to without encryption.
     """
 
     policy: Policy = field(default_factory=Policy)
@@ -149,7 +150,7 @@ def gc(
         say: told of what goes on.
 
     Raises:
-        Refused: it can't be known what is needed; or the cache may be shared.
+        Refused: it can't be known what is needed; the cache may be shared; or the line to a remote is not encrypted.
         ExternalFailure: a Git remote can't be asked, another gc or a DVC command runs, or the disk failed.
     """
     project.require_dvc()
@@ -197,6 +198,8 @@ class Looker:
         if names and not self._told:
             self._say(f"asking {', '.join(names)} for tags and branches")
             self._told = True
+        for remote in () if self.request.plain_http else map(GitRemote, names):
+            refuse_plain_http(remote, fetch_urls(self.git.root, remote))
         with roots.fetched(self.git) as others:
             yield others
 

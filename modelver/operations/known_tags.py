@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 
 from modelver.adapters.git import GitRepository
+from modelver.core.addresses import url_without_credentials
 from modelver.core.tag_memory import How, Known
 from modelver.errors import InvalidInput, ModelverError
 
@@ -46,7 +47,7 @@ def made(git: GitRepository, tag: str, object_id: str, commit: str) -> None:
 
 
 def published(git: GitRepository, tags: Iterable[tuple[str, str, str]], remote: str) -> None:
-    """Note tags that a Git remote has: short name, object id, commit."""
+    """Note tags that a Git remote has: short name, object id, commit; ``remote`` without credentials."""
     remember(git, [Known(tag, object_id, commit, "published", remote) for tag, object_id, commit in tags])
 
 
@@ -116,4 +117,5 @@ def _parse(line: bytes) -> Known | None:
     if not all(isinstance(text, str) for text in texts) or how not in _HOW or not tag:
         return None
     kind: How = how
-    return Known(tag, object_id, commit, kind, remote)
+    # a modelver before this one kept the password of a URL
+    return Known(tag, object_id, commit, kind, url_without_credentials(remote))

@@ -177,7 +177,7 @@ def move(
         emergency=emergency,
         overridden=tuple(overridden),
         gates=checks,
-        remote=project.git.default_remote(),
+        remote=project.git.shown_remote(),
         published=published,
         dry_run=manner.dry_run,
     )
@@ -246,11 +246,11 @@ def refuse_remote(project: Project, version: ModelVersion, say: Say, *, must_hav
         return None
     try:
         there = project.git.remote_tags(remote, f"{version.model}[@#]*")
-    except ExternalFailure as error:
+    except (ExternalFailure, Refused) as error:
         say(f"warning: remote {remote} could not be asked what was decided there ({error.message})")
         return None
     here = {record.name: record.object_id for _, record in project.registry.events}
-    where = shlex.quote(remote)
+    where = shlex.quote(remote.shown)
     for name, object_id in sorted(there.items()):
         parsed = parse_tag(name)
         if parsed is None or parsed.model != version.model or (parsed.action == "register" and name != version.tag):

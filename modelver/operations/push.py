@@ -13,9 +13,7 @@ from modelver.adapters.git.objects import RefChange, delete_ref
 from modelver.adapters.git.publish import (
     MOST_REFS,
     Pushed,
-    current_branch,
     is_true,
-    push_address,
     push_refs,
     remote_refs,
 )
@@ -28,6 +26,7 @@ from modelver.operations import known_tags
 from modelver.operations.objects import listings_of
 from modelver.operations.project import Project
 from modelver.operations.promote import published_version
+from modelver.operations.push_target import HEADS, Target, push_target
 from modelver.operations.pushing import pushing
 from modelver.operations.remembered import Remembered
 from modelver.operations.storing import Storing, Tagged, store, wanted_by
@@ -39,8 +38,6 @@ Say = Callable[[str], None]
 
 MOST_JOBS = 64
 """More at once than any storage is the faster for."""
-
-_HEADS = "refs/heads/"
 
 _TRIES = 4
 """How often a push is tried that lost to another one which moved other refs than these."""
@@ -60,7 +57,7 @@ class PushResult:
     """What `push` did, or with ``dry_run`` would do.
 
     Attributes:
-        remote: the Git remote.
+        remote: the Git remote, without credentials.
         versions: tags of the versions whose objects were looked after.
         tags: tags that the Git remote got.
         branch: the branch of the Git remote that was moved.
@@ -85,14 +82,6 @@ class PushResult:
             "objects": None if self.storing is None else asdict(self.storing),
             "dry_run": self.dry_run,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The Git remote: what to push to, and what to ask."""
-
-    remote: str
-    address: str
 
 
 def push(
@@ -128,7 +117,8 @@ def push(
 
     Raises:
         NotFound, InvalidInput: a ref names no version, or there is no such remote.
-        Refused: the Git remote has another object under a tag's name, or weights are nowhere to be found.
+        Refused: the Git remote has another object under a tag's name, weights are nowhere to be found, or the line is
+            not encrypted.
         CheckFailed: weights are damaged and nobody has better ones.
         ExternalFailure: Git or a remote failed; no tag is on the Git remote that was not there.
 
@@ -138,7 +128,7 @@ def push(
     if not 1 <= jobs <= MOST_JOBS:
         raise InvalidInput(f"{jobs} jobs are none that can be done", hint=f"--jobs 1 to --jobs {MOST_JOBS}")
     only = [published_version(project, ref, model) for ref in refs] if refs else None
-    target = _target(project, remote)
+    target = push_target(project.git, remote, plain_http=plain_http)
     plan, branches = _plan(project, target, only, every=full)
     look: Callable[..., Storing] | None = None
     storing = None
@@ -158,7 +148,7 @@ def push(
         branch = _branch_change(project.git, target, plan, branches, say)
         return _result(target, plan, _changes(plan, branch), storing, dry_run=True)
     done = _publish(project, target, only, plan, branches, say)
-    known_tags.published(project.git, [(r.name, r.object_id, r.commit) for r in plan.tags], target.remote)
+    known_tags.published(project.git, [(r.name, r.object_id, r.commit) for r in plan.tags], target.remote.shown)
     if look is not None and done:
         _look_again(look, say)
     return _result(target, plan, done, storing, dry_run=False)
@@ -199,13 +189,13 @@ def push_new(
     try:
         return push(project, tags, say=say, bars=bars, **options)
     except ModelverError as error:
-        lost = _take_back(project, made, options.get("remote"), say)
-        if lost:
-            remote = _target(project, options.get("remote")).remote
-            branch = (project.git.head().branch or "").removeprefix(_HEADS)
-            pull = f"git pull --no-rebase --tags {shlex.quote(remote)} {shlex.quote(branch)}" if branch else "git fetch"
+        lost, target = _take_back(project, made, options, say)
+        if lost and target is not None:
+            words = (target.remote.shown, *([target.short_branch] if target.branch else []))
+            pull = shlex.join(["git", "pull", "--no-rebase", "--tags", *words]) if target.branch else "git fetch"
+            theirs = f"somebody else has published {', '.join(lost)} on {target.remote}"
             raise Refused(
-                f"somebody else has published {', '.join(lost)} on {remote}; the tag that was made here is removed",
+                f"{theirs}; the tag that was made here is removed",
                 hint=f"{pull} && modelver tag {made[0].model} --push   (once their change and yours are merged)",
             ) from None
         again = f"modelver push {' '.join(tags)}"
@@ -213,28 +203,20 @@ def push_new(
         raise type(error)(said if not error.hint else f"{said} (then: {again})", hint=error.hint or again) from None
 
 
-def _target(project: Project, remote: str | None) -> _Target:
-    chosen = remote or project.git.default_remote()
-    if chosen is None:
-        raise Refused("there is no Git remote to push to", hint="git remote add origin URL")
-    return _Target(chosen, push_address(project.root, chosen))
-
-
 def _plan(
-    project: Project, target: _Target, only: Collection[ModelVersion] | None, *, every: bool
+    project: Project, target: Target, only: Collection[ModelVersion] | None, *, every: bool
 ) -> tuple[PushPlan, Mapping[str, str]]:
     """What to publish, and where the remote's branches are."""
-    head = current_branch(project.root)
-    patterns = ["refs/tags/*@v*", "refs/tags/*#*", *([head] if head else [])]
+    patterns = ["refs/tags/*@v*", "refs/tags/*#*", *([target.branch] if target.branch else [])]
     found = remote_refs(project.root, target.address, patterns)
     tags = {ref.removeprefix("refs/tags/"): object_id for ref, object_id in found.items() if ref[:10] == "refs/tags/"}
-    branches = {ref: object_id for ref, object_id in found.items() if ref == head}
-    return plan_push(project.registry, tags, target.remote, only=only, every=every), branches
+    branches = {ref: object_id for ref, object_id in found.items() if ref == target.branch}
+    return plan_push(project.registry, tags, target.remote.shown, only=only, every=every), branches
 
 
 def _publish(
     project: Project,
-    target: _Target,
+    target: Target,
     only: Collection[ModelVersion] | None,
     plan: PushPlan,
     branches: Mapping[str, str],
@@ -252,8 +234,8 @@ def _publish(
     tries = 0
     while changes:
         part = changes[:MOST_REFS]
-        with pushing(git, [_tracking(target, change.ref) for change in part if change.ref.startswith(_HEADS)]):
-            pushed = push_refs(project.root, target.remote, part)
+        with pushing(git, [r for c in part if c.ref.startswith(HEADS) for r in target.tracking(c.ref)]):
+            pushed = push_refs(project.root, target.remote.name, part)
         for line in pushed.said:
             say(f"git: {printable(line)}")
         before = changes
@@ -269,15 +251,10 @@ def _publish(
         plan = PushPlan(tuple(v for v in plan.versions if v.tag in wanted), plan.tags)
         changes = _changes(plan, _branch_change(git, target, plan, branches, lambda _: None))
         # an answer that got lost: what is there under our names is ours, or planning would have refused
-        done += [c for c in part if c not in changes and (branches.get(c.ref) == c.new or not c.ref.startswith(_HEADS))]
+        done += [c for c in part if c not in changes and (branches.get(c.ref) == c.new or not c.ref.startswith(HEADS))]
         if tries == _TRIES or (changes == before and not contended):
             raise _refused(target, before, pushed)
     return done
-
-
-def _tracking(target: _Target, ref: str) -> str:
-    """The ref here that follows a branch of the remote."""
-    return f"refs/remotes/{target.remote}/{ref.removeprefix(_HEADS)}"
 
 
 def _changes(plan: PushPlan, branch: RefChange | None) -> list[RefChange]:
@@ -286,14 +263,14 @@ def _changes(plan: PushPlan, branch: RefChange | None) -> list[RefChange]:
 
 
 def _branch_change(
-    git: GitRepository, target: _Target, plan: PushPlan, branches: Mapping[str, str], say: Say
+    git: GitRepository, target: Target, plan: PushPlan, branches: Mapping[str, str], say: Say
 ) -> RefChange | None:
-    """How the remote's branch of HEAD's name is to move: forwards only, to the newest of the versions' commits."""
-    branch = current_branch(git.root)
+    """How the branch that HEAD's is published as is to move: forwards only, to the newest of the versions' commits."""
+    branch = target.branch
     if branch is None or not plan.versions:
         return None
     there = branches.get(branch)
-    short = f"{target.remote}/{branch.removeprefix('refs/heads/')}"
+    short = f"{target.remote}/{target.short_branch}"
     if there is not None and not is_true(git.root, "cat-file", "-e", there):
         say(f"note: {short} has commits that are not here, so it is left as it is")
         return None
@@ -305,12 +282,15 @@ def _branch_change(
     if there is not None and not is_true(git.root, "merge-base", "--is-ancestor", there, newest):
         say(f"note: {short} and the branch here have diverged, so it is left as it is; tags carry their own commits")
         return None
+    if target.left:
+        say(f"note: {short} is left as it is: {target.left}; tags carry their own commits")
+        return None
     return RefChange(branch, newest, there)
 
 
-def _refused(target: _Target, changes: Sequence[RefChange], pushed: Pushed) -> ExternalFailure:
+def _refused(target: Target, changes: Sequence[RefChange], pushed: Pushed) -> ExternalFailure:
     why = next(iter(pushed.rejected.values()), pushed.said[-1] if pushed.said else "no reason was given")
-    names = [change.ref.removeprefix("refs/tags/").removeprefix(_HEADS) for change in changes]
+    names = [change.ref.removeprefix("refs/tags/").removeprefix(HEADS) for change in changes]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ExternalFailure(
         f"{target.remote} did not take {', '.join(names[:3])}{more}: {printable(why)}; nothing was changed there",
@@ -318,15 +298,17 @@ def _refused(target: _Target, changes: Sequence[RefChange], pushed: Pushed) -> E
     )
 
 
-def _take_back(project: Project, made: Sequence[TagResult], remote: str | None, say: Say) -> list[str]:
-    """Delete those of the tags made here whose name means another object on the Git remote; their names."""
-    lost = []
+def _take_back(
+    project: Project, made: Sequence[TagResult], options: Mapping[str, Any], say: Say
+) -> tuple[list[str], Target | None]:
+    """Delete those of the tags made here whose name means another object on the Git remote; their names, and where."""
+    lost: list[str] = []
     try:
-        target = _target(project, remote)
+        target = push_target(project.git, options.get("remote"), plain_http=options.get("plain_http", False))
         there = remote_refs(project.root, target.address, [f"refs/tags/{result.tag}" for result in made])
     except ModelverError as error:
         say(f"warning: what the Git remote has can't be known: {error.message}")
-        return []
+        return lost, None
     with locked(project.git):
         for result in made:
             ref = f"refs/tags/{result.tag}"
@@ -335,18 +317,18 @@ def _take_back(project: Project, made: Sequence[TagResult], remote: str | None, 
                 delete_ref(project.git, ref, here)
                 known_tags.dropped(project.git, result.tag, here)
                 lost.append(result.tag)
-    return lost
+    return lost, target
 
 
 def _result(
-    target: _Target, plan: PushPlan, changes: Sequence[RefChange], storing: Storing | None, *, dry_run: bool
+    target: Target, plan: PushPlan, changes: Sequence[RefChange], storing: Storing | None, *, dry_run: bool
 ) -> PushResult:
-    moved = next((change for change in changes if change.ref.startswith(_HEADS)), None)
+    moved = next((change for change in changes if change.ref.startswith(HEADS)), None)
     return PushResult(
-        remote=target.remote,
+        remote=target.remote.shown,
         versions=tuple(version.tag for version in plan.versions),
         tags=tuple(c.ref.removeprefix("refs/tags/") for c in changes if c.ref.startswith("refs/tags/")),
-        branch=None if moved is None else Branch(moved.ref.removeprefix(_HEADS), moved.old, moved.new),
+        branch=None if moved is None else Branch(moved.ref.removeprefix(HEADS), moved.old, moved.new),
         storing=storing,
         dry_run=dry_run,
     )

@@ -105,7 +105,7 @@ def unassign(project: Project, name: str, manner: Manner, *, environment: str | 
                     commit=version.record.commit,
                     before=str(held[-1].version),
                     reason=manner.reason,
-                    remote=project.git.default_remote(),
+                    remote=project.git.shown_remote(),
                     published=published if version is held[-1] else None,
                     dry_run=manner.dry_run,
                 )

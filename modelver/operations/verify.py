@@ -153,7 +153,7 @@ def verify(project: Project, request: VerifyRequest, *, bars: Bars = no_bars) ->
         raise InvalidInput("a signature of weights and its public key go together")
     if request.weights_signature is not None and request.ref is None:
         raise InvalidInput("a signature is of one version: which?", hint="modelver verify NAME@v1.2.0 …")
-    refs = tag_refs(project.git, request.remote)
+    refs = tag_refs(project.git, request.remote, plain_http=request.plain_http)
     names = _pick(project, refs, request)
     remote = None
     if request.remote:

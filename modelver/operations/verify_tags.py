@@ -91,10 +91,11 @@ class TagRefs:
         return self.git.rev_parse(object_id) is not None
 
 
-def tag_refs(git: GitRepository, ask_remote: bool) -> TagRefs:
+def tag_refs(git: GitRepository, ask_remote: bool, *, plain_http: bool = False) -> TagRefs:
     """Read the refs; with ``ask_remote`` those of the default Git remote too, where there is one.
 
     Raises:
+        Refused: the line to the remote is not encrypted, and ``plain_http`` does not allow that.
         ExternalFailure: the remote can't be reached.
     """
     here: dict[str, TagRef] = {}
@@ -108,8 +109,9 @@ def tag_refs(git: GitRepository, ask_remote: bool) -> TagRefs:
     refs = TagRefs(git, here, known, parsed=parsed)
     remote = git.default_remote() if ask_remote else None
     if remote is not None:
-        refs.remote = remote
-        refs.there = {name: ident for name, ident in git.remote_tags(remote, "*").items() if _note(parsed, name)}
+        refs.remote = remote.shown
+        there = git.remote_tags(remote, "*", plain_http=plain_http)
+        refs.there = {name: ident for name, ident in there.items() if _note(parsed, name)}
     return refs
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from modelver.adapters.git.process import git_status, run_git
+from modelver.adapters.git.remotes import GitRemote, fetch_urls, refuse_plain_http
 from modelver.core.registry import TagRecord
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 
@@ -239,7 +240,7 @@ class GitRepository:
         )  # fmt: skip
         return {os.fsdecode(entry[3:]): os.fsdecode(entry[:2]) for entry in output.split(b"\0") if entry}
 
-    def default_remote(self) -> str | None:
+    def default_remote(self) -> GitRemote | None:
         """The remote that a push of HEAD goes to: the branch's own, ``origin``, or the only one."""
         branch = self.head().branch
         if branch:
@@ -247,23 +248,33 @@ class GitRepository:
             for key in (f"branch.{short}.pushRemote", "remote.pushDefault", f"branch.{short}.remote"):
                 remote = self.config(key)
                 if remote and remote != ".":
-                    return remote
+                    return GitRemote(remote)
         remotes = self.text("remote").splitlines()
         if "origin" in remotes:
-            return "origin"
-        return remotes[0] if len(remotes) == 1 else None
+            return GitRemote("origin")
+        return GitRemote(remotes[0]) if len(remotes) == 1 else None
 
-    def remote_tags(self, remote: str, pattern: str, *, timeout: float = 30) -> dict[str, str]:
+    def shown_remote(self) -> str | None:
+        """What people are told that `default_remote` is."""
+        remote = self.default_remote()
+        return None if remote is None else remote.shown
+
+    def remote_tags(
+        self, remote: GitRemote, pattern: str, *, plain_http: bool = False, timeout: float = 30
+    ) -> dict[str, str]:
         """Tags on a remote whose names match Git's glob ``pattern``: short name → object id.
 
         Raises:
+            Refused: the line to it is not encrypted, and ``plain_http`` does not allow that.
             ExternalFailure: the remote can't be reached within ``timeout`` seconds.
         """
-        if remote.startswith("-"):
-            raise ExternalFailure(f"{remote!r} is no remote")
+        if remote.name.startswith("-"):
+            raise ExternalFailure(f"{remote.name!r} is no remote")
+        if not plain_http:
+            refuse_plain_http(remote, fetch_urls(self.root, remote))
         output = run_git(
             self.root,
-            ["ls-remote", "--tags", "--refs", "--", remote, f"refs/tags/{pattern}"],
+            ["ls-remote", "--tags", "--refs", "--", remote.name, f"refs/tags/{pattern}"],
             timeout=timeout,
         )
         tags = {}
