@@ -1,5 +1,6 @@
 """Where a push goes: the Git remote, and which of its branches is HEAD's."""
 
+import shlex
 from dataclasses import dataclass, field
 
 from modelver.adapters.git import GitRepository
@@ -59,11 +60,29 @@ def push_target(git: GitRepository, remote: str | None, *, plain_http: bool = Fa
 
 
 def _branch(git: GitRepository, remote: GitRemote) -> tuple[str | None, str]:
-    """The remote's branch that HEAD's is pushed to, and why it is to be left as it is."""
+    """The remote's branch that a `git push` of HEAD's moves, and why it is to be left as it is.
+
+    As Git's ``push.default`` has it: https://git-scm.com/docs/git-config#Documentation/git-config.txt-pushdefault
+    """
     head = current_branch(git.root)
     if head is None:
         return None, ""
-    return head, ""
+    short, way = head.removeprefix(HEADS), git.config("push.default") or "simple"
+    if way == "nothing":
+        return head, "push.default is nothing"
+    upstream = git.config(f"branch.{short}.merge")
+    if not upstream or git.config(f"branch.{short}.remote") != remote.name or way in ("current", "matching"):
+        return head, ""
+    if way in ("upstream", "tracking"):
+        return upstream, "" if upstream.startswith(HEADS) else f"{upstream} is no branch"
+    if upstream == head:
+        return head, ""
+    there = upstream.removeprefix(HEADS)
+    push = f"git push {shlex.quote(remote.shown)} {shlex.quote(f'{short}:{there}')}"
+    return (
+        upstream,
+        f"{short} here follows a branch of another name (to move it: {push}, or git config push.default upstream)",
+    )
 
 
 __all__ = ["HEADS", "Target", "push_target"]

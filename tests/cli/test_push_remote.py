@@ -222,3 +222,70 @@ def test_doctor_names_the_line(box: Sandbox, server: GitHttp, plain: str) -> Non
     assert "origin is at http://git.example.invalid/hub.git, which is not encrypted" in done.out + done.err
     assert leaks(done.out + done.err) == []
     assert server.asked == []
+
+
+def follows(box: Sandbox, hub: Hub, name: str = "main") -> str:
+    """Have ``work`` checked out with a version that is not pushed, tracking the remote's branch; its base there."""
+    box.git("push", "-q", "--no-verify", "origin", "main^:refs/heads/main")
+    box.git("fetch", "-q", "origin")
+    box.git("switch", "-q", "-c", "work", "main")
+    box.git("branch", "-q", f"--set-upstream-to=origin/{name}")
+    return hub.refs()["refs/heads/main"]
+
+
+@pytest.mark.parametrize("way", ["upstream", "tracking"])
+def test_the_branch_that_heads_follows_moves(box: Sandbox, hub: Hub, way: str) -> None:
+    old = follows(box, hub)
+    box.git("config", "push.default", way)
+    commit = box.git("rev-parse", "m@v1.0.0^{}")
+    done = box.mv("push", "--format", "json").json()
+    assert done["branch"] == {"name": "main", "old": old, "new": commit}
+    assert hub.refs() == {"refs/heads/main": commit, "refs/tags/m@v1.0.0": box.git("rev-parse", "m@v1.0.0")}
+    assert box.git("rev-parse", "origin/main") == commit
+
+
+@pytest.mark.parametrize("way", ["", "simple", "nothing"])
+def test_a_branch_of_another_name_is_left_where_git_itself_would_not_move_it(box: Sandbox, hub: Hub, way: str) -> None:
+    old = follows(box, hub)
+    if way:
+        box.git("config", "push.default", way)
+    refused = box.run("git", "push", "--dry-run", status=128)
+    assert "upstream branch" in refused.err or "push.default" in refused.err
+    done = box.mv("push")
+    assert hub.refs() == {"refs/heads/main": old, "refs/tags/m@v1.0.0": box.git("rev-parse", "m@v1.0.0")}
+    assert "is left as it is" in done.err
+    if way != "nothing":
+        said = re.search(r"to move it: (.*), or (.*)\)", done.err)
+        assert said is not None
+        for command in said.groups():
+            box.run("sh", "-c", command)
+        assert hub.refs()["refs/heads/main"] == box.git("rev-parse", "work")
+        box.git("push", "-q", "--dry-run")  # Git is content too
+
+
+def test_a_branch_goes_by_its_own_name_where_that_is_asked_for(box: Sandbox, hub: Hub) -> None:
+    old = follows(box, hub)
+    box.git("config", "push.default", "current")
+    assert box.mv("push", "--format", "json").json()["branch"]["name"] == "work"
+    assert hub.refs()["refs/heads/main"] == old
+
+
+@pytest.mark.parametrize("where", ["pushRemote", "--remote"])
+def test_on_another_remote_than_the_branchs_own_the_name_is_heads(
+    box: Sandbox, hub: Hub, tmp_path: Path, where: str
+) -> None:
+    follows(box, hub)
+    box.git("config", "push.default", "upstream")
+    shutil.copytree(hub.path, tmp_path / "fork.git")
+    box.git("remote", "add", "fork", "../fork.git")
+    options = ("--remote", "fork") if where == "--remote" else ()
+    if not options:
+        box.git("config", "branch.work.pushRemote", "fork")
+    assert box.mv("push", *options, "--format", "json").json()["branch"]["name"] == "work"
+
+
+def test_nothing_is_said_of_a_branch_that_has_it_all(box: Sandbox, hub: Hub) -> None:
+    box.git("push", "-q", "--no-verify", "origin", "main")
+    box.git("switch", "-q", "-c", "work", "--track", "origin/main")
+    assert "note:" not in box.mv("push").err
+    assert hub.tags() == ["m@v1.0.0"]
