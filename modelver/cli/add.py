@@ -36,6 +36,9 @@ def add(
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Track it as it lies, whatever it is.")] = False,
     desc: Annotated[str | None, typer.Option("--desc", help="One line about the model.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace weights and generated files that you changed, too.")
+    ] = False,
     dry_run: DryRunOption = False,
     form: FormatOption = Format.table,
 ) -> None:
@@ -55,7 +58,7 @@ def add(
     from modelver.core.layout import Layout
     from modelver.operations.add import AddRequest
 
-    request = AddRequest(name, path, framework=framework, data=data, target=target, plain=plain, desc=desc)
+    request = AddRequest(name, path, framework=framework, data=data, target=target, plain=plain, desc=desc, force=force)
     total = path.stat().st_size if path.is_file() else None
     with Progress(f"adding {name}", total) as progress:
         opened = repository()

@@ -19,6 +19,7 @@ from modelver.disk import HashCache, as_written
 from modelver.errors import NotFound, Refused
 from modelver.operations import ingest
 from modelver.operations.facts import collect, model_names, model_settings
+from modelver.operations.held import refuse_unheld_text, refuse_unheld_weights
 from modelver.operations.project import Project
 from modelver.operations.snapshot import OverlaySnapshot
 from modelver.operations.transaction import locked, publish_files, refuse_link
@@ -41,6 +42,7 @@ class AddRequest:
         target: the column or key with the answers.
         plain: track it as it lies, whatever it is.
         desc: one line for ``dvc.yaml``.
+        force: replace weights and generated files though nothing else holds what the user put there.
     """
 
     name: str
@@ -50,6 +52,7 @@ class AddRequest:
     target: str | None = None
     plain: bool = False
     desc: str | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,14 +220,23 @@ class _Adding:
     def _split_into(self, staging: Path) -> AddResult:
         weights = self.root / self.layout.weights
         source, cache, hashes = self.request.path, DvcCache.find(self.root), HashCache(self.project.git.state_dir)
+        if tracked := self._tracked_by_git(self.layout.weights):
+            raise Refused(
+                f"Git tracks {tracked[0]}, and {self.layout.weights} would be replaced whole, and tracked by DVC",
+                hint=_command("git", "rm", "-r", "--cached", self.layout.weights),
+            )
         found = ingest.split(source, weights, staging, hashes, self.progress)
+        if not self.request.force:
+            label, incoming = self.layout.weights, {entry.md5 for entry in found.files}
+            refuse_unheld_weights(weights, label, incoming, self._recorded(), cache, hashes, drop=self._by_force())
         md5, size, sha256 = ingest.store(source, staging, found, cache, hashes)
         total = sum(entry.bytes for entry in found.files)
         self._write(self.layout.tensors, dump_tensors(found.tensors))
         self._write(self.layout.files, dump_files(found.files))
         self._write(self.layout.source, ingest.source_document(self.root, source, found, size, sha256))
         self._ignore(self.layout.gitignore, "/weights")
-        self._write(f"{self.layout.weights}.dvc", ingest.pointer(md5, total, len(found.files)))
+        pointer = f"{self.layout.weights}.dvc"
+        self._write(pointer, ingest.pointer(md5, total, len(found.files), self._read(pointer)))
         result = self._declare("ingested", self.layout.weights, len(found.tensors), total)
         ingest.swap(staging, weights, found, hashes)
         return result
@@ -235,6 +247,7 @@ class _Adding:
             raise _in_git(path, tracked)
         if path not in self._made:
             self._refuse_links_out(path)
+            self._refuse_unheld([self.layout.files])
             self._dvc_add(path)
         self._edit(DVC_YAML, lambda document: starter.ensure_artifact(document, self.request.name, path, None))
         facts = collect(OverlaySnapshot(self.project.worktree, self.pending), self.request.name)
@@ -249,6 +262,8 @@ class _Adding:
         self._edit(DVC_YAML, lambda document: starter.ensure_artifact(document, name, weights, desc))
         if not (self.root / self.layout.card).exists():
             self._write(self.layout.card, card.template(name).encode())
+        generated = set(self.layout.generated()) - {self.layout.gitignore}  # that one is extended
+        self._refuse_unheld(sorted(generated & self.pending.keys()))
         publish_files(self.project.git, f"add {name}", self.pending, lock=self.lock)
         return AddResult(name, kind, weights, tuple(dict.fromkeys(self.written)), tensors, size, self.new)
 
@@ -260,6 +275,20 @@ class _Adding:
     def _made_by_stage(self, path: Path) -> bool:
         full, root = as_written(path), as_written(self.root)
         return full.is_relative_to(root) and full.relative_to(root).as_posix() in self._made
+
+    def _recorded(self) -> set[str]:
+        """MD5s of the files that the model has by its pointer and manifest."""
+        files = None if self.new else collect(self.project.worktree, self.request.name).files
+        return {entry.md5 for entry in files or ()}
+
+    def _refuse_unheld(self, paths: list[str]) -> None:
+        if not self.request.force:
+            refuse_unheld_text(self.project.git, paths, drop=self._by_force())
+
+    def _by_force(self) -> str:
+        request = self.request
+        desc = ("--desc", request.desc) if request.desc else ()
+        return _command("modelver", "add", request.name, request.path, *desc, "--force")
 
     def _track(self, path: str) -> None:
         """Have DVC track a file, unless Git has it."""
@@ -320,8 +349,13 @@ class _Adding:
         self._write(name, yaml.edit_bytes(self._read(name) or b"", name, change))
 
     def _read(self, name: str) -> bytes | None:
+        if name in self.pending:
+            return self.pending[name]
         target = self.root / name
-        return self.pending[name] if name in self.pending else (target.read_bytes() if target.exists() else None)
+        refuse_link(self.root, name)
+        if target.exists() and not target.is_file():
+            raise Refused(f"{name} is no regular file", hint=_command("mv", name, f"{name}.mine"))
+        return target.read_bytes() if target.exists() else None
 
     def _write(self, name: str, data: bytes) -> None:
         if data != self._read(name):
@@ -329,10 +363,10 @@ class _Adding:
             self.written.append(name)
 
     def _ignore(self, name: str, line: str) -> None:
-        present = (self._read(name) or b"").decode("utf-8")
-        if line not in present.splitlines():
+        present = self._read(name) or b""
+        if line.encode() not in present.splitlines():
             self._write(
-                name, (present + ("\n" if present and not present.endswith("\n") else "") + line + "\n").encode()
+                name, present + (b"\n" if present and not present.endswith(b"\n") else b"") + line.encode() + b"\n"
             )
 
 

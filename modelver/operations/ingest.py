@@ -1,17 +1,18 @@
 """Splitting a model file into a weights folder, and what Git keeps of where it came from."""
 
+import contextlib
 import json
 import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache
 from modelver.disk import HashCache
-from modelver.errors import ExternalFailure
+from modelver.errors import ExternalFailure, InvalidInput
 from modelver.operations.weights import listing
 
 if TYPE_CHECKING:
@@ -113,9 +114,23 @@ def source_digest(source: Path) -> tuple[int, str]:
     return sum(entry.bytes for entry in entries), tree_digest(entries)
 
 
-def pointer(md5: str, size: int, count: int) -> bytes:
-    """``weights.dvc``, byte for byte as DVC writes it for a folder."""
+def pointer(md5: str, size: int, count: int, present: bytes | None = None) -> bytes:
+    """``weights.dvc``, byte for byte as DVC writes it for a folder.
+
+    What people wrote into the ``present`` one stays (``desc``, ``meta``, ``remote``, comments). One that can't be read
+    is written anew.
+    """
     out = {"md5": md5, "size": size, "nfiles": count, "hash": "md5", "path": "weights"}
+
+    def change(document: Any) -> None:
+        outs = document.get("outs")
+        if not (isinstance(outs, list) and len(outs) == 1 and isinstance(outs[0], dict)):
+            raise InvalidInput("no pointer of one folder")
+        outs[0].update(out)
+
+    if present is not None:
+        with contextlib.suppress(InvalidInput):
+            return yaml.edit_bytes(present, "weights.dvc", change)
     return yaml.dump({"outs": [out]})
 
 
@@ -150,7 +165,7 @@ def swap(staging: Path, weights: Path, found: "Ingested", hashes: HashCache) -> 
     old = staging.with_name("old")
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
-        if weights.exists():
+        if os.path.lexists(weights):
             shutil.move(weights, old)
         staging.chmod(0o755)
         shutil.move(staging, weights)
