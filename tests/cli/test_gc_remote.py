@@ -116,16 +116,40 @@ def test_what_was_uploaded_again_meanwhile_stays_once(box):
     assert (box.held(box.store), box.aside()) == ({md5_of(GONE)}, set())
 
 
-def test_what_was_set_aside_is_not_lost_for_a_torn_upload(box):
+@pytest.mark.parametrize("wrong", [GONE[:1], GONE[::-1], GONE + b"x", b""])
+def test_what_was_set_aside_takes_the_place_of_a_wrong_upload(box, wrong):
+    """Torn, or of the right size and other bytes: nothing else on the remote has what the version needs."""
     commit = abandoned(box)
     box.collect_remote(grace=3600)
-    torn = box.store / md5_of(GONE)[:2] / md5_of(GONE)[2:]
-    torn.parent.mkdir(exist_ok=True)
-    torn.write_bytes(GONE[:1])
+    spoilt = box.store / md5_of(GONE)[:2] / md5_of(GONE)[2:]
+    spoilt.parent.mkdir(exist_ok=True)
+    spoilt.write_bytes(wrong)
     box.git("tag", "v1", commit)
     age(box, 10**6)
     box.collect_remote(grace=3600)
-    assert box.aside() == {md5_of(GONE)}
+    assert spoilt.read_bytes() == GONE
+    assert box.aside() == set()
+
+
+def test_where_both_are_wrong_both_stay(box):
+    commit = abandoned(box, {"a": GONE, "b": KEPT})
+    names = box.held(box.store)
+    listing = next(name for name in names if name.endswith(".dir"))
+    box.collect_remote(grace=3600)
+    (aside,) = (box.store.parent / "modelver" / "retired").glob(f"*/{listing[:2]}/{listing[2:]}")
+    aside.chmod(0o644)
+    data = aside.read_bytes()
+    aside.write_bytes(data[::-1])
+    there = box.store / listing[:2] / listing[2:]
+    there.parent.mkdir(exist_ok=True)
+    there.write_bytes(data.upper())
+    box.git("tag", "v1", commit)
+    age(box, 10**6)
+    box.collect_remote(grace=3600)
+    (left,) = (path for path in (box.store.parent / "modelver" / "retired").rglob("*") if path.is_file())
+    assert left.read_bytes() == data[::-1]
+    assert there.read_bytes() == data.upper()
+    assert {path.parent.name + path.name for path in box.store.glob("??/*")} == names
 
 
 def test_young_objects_on_the_remote_stay(box):

@@ -4,6 +4,7 @@ They lie beside DVC's own folder, below ``files/modelver/retired/<seconds since 
 the storage is the only kind of removal that can be taken back once it shows that somebody needed the object after all.
 """
 
+import hashlib
 import re
 import secrets
 import tempfile
@@ -72,13 +73,27 @@ class RetiredObjects:
         return retired
 
     def put_back(self, retired: Retired) -> None:
-        """Take an object back into DVC's sight; where it is there by now in the same size, what was set aside goes."""
+        """Take an object back into DVC's sight.
+
+        Where one is there by now, both are read: if that one is right, what was set aside goes; if it is wrong and what
+        was set aside is right, that takes its place; if both are wrong, both stay.
+        """
         with self._errors(retired.md5):
             there = self._remote.stat(retired.md5)
-            if there is None:
-                self._store.move(retired.path, _home(retired.md5))
-            elif there.bytes == retired.bytes:
+            if there is not None and self._is_right(retired.md5, _home(retired.md5), there.bytes):
                 self._store.delete(retired.path)
+            elif there is None or self._is_right(retired.md5, retired.path, retired.bytes):
+                self._store.move(retired.path, _home(retired.md5))
+
+    def _is_right(self, md5: str, path: str, limit: int) -> bool:
+        """Whether the bytes at a path have the MD5 that an object's name says; no more than ``limit`` are there."""
+        digest, size = hashlib.md5(usedforsecurity=False), 0
+        for piece in self._store.read(path, 0):
+            digest.update(piece)
+            size += len(piece)
+            if size > limit:
+                return False
+        return digest.hexdigest() == md5.removesuffix(".dir")
 
     def now(self) -> float | None:
         """The storage's own clock: the time that it gives what is written now; None where it gives none."""
