@@ -1,6 +1,8 @@
 """``modelver rollback``."""
 
-from typing import Annotated
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +23,10 @@ from modelver.cli.context import (
 )
 from modelver.cli.decisions import ReasonOption, answer
 from modelver.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from modelver.operations.promote import Decision
+    from modelver.operations.rollback_commit import RollbackCommit
 
 
 def rollback(
@@ -83,21 +89,43 @@ def rollback(
         for decision in decisions:
             answer(decision, form)
         return
-    decision = repository().rollback(
-        name, ref, environment=environment, reason=reason, emergency=emergency, sign=sign, dry_run=dry_run, say=say
-    )
-    answer(decision, form)
+
+    def tell(decision: "Decision") -> None:
+        answer(decision, form)
+        sys.stdout.flush()  # what nobody was told has not ended
+
+    repository().rollback(
+        name, ref, environment=environment, reason=reason, emergency=emergency, sign=sign, dry_run=dry_run, say=say,
+        told=tell,
+    )  # fmt: skip
 
 
 def _commit(name: str, ref: str | None, reason: str, dry_run: bool, form: Format) -> None:
-    with Progress("restoring") as progress:
-        result = repository().rollback_commit(name, ref, reason=reason, dry_run=dry_run, progress=progress)
+    with ExitStack() as bars:
+
+        def tell(result: "RollbackCommit") -> None:
+            bars.close()
+            _answer(result, dry_run, form)
+            sys.stdout.flush()  # as above
+
+        progress = bars.enter_context(Progress("restoring"))
+        result = repository().rollback_commit(
+            name, ref, reason=reason, dry_run=dry_run, progress=progress, say=say, told=tell
+        )
+    if result.weights is not None and not result.weights.complete:
+        raise typer.Exit(1)
+
+
+def _answer(result: "RollbackCommit", dry_run: bool, form: Format) -> None:
     report(result.messages())
     if form is Format.json:
         out_json(result.to_dict())
-    else:
+    elif result.files:
         out(f"would bring back {result.tag}:" if dry_run else f"{result.tag} is back ({(result.commit or '')[:10]}):")
         for path in result.files:
             out(f"  {path}")
-    if result.weights is not None and not result.weights.complete:
-        raise typer.Exit(1)
+    else:
+        weights = "would bring its weights back" if dry_run else "its weights are those of that version"
+        if result.weights is not None and not result.weights.complete:
+            weights = "its weights are not, yet"
+        out(f"HEAD has the files of {result.tag} already; {weights}")

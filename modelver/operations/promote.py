@@ -28,7 +28,7 @@ from modelver.operations.gating import environment_checks, refuse_for_environmen
 from modelver.operations.project import Project
 from modelver.operations.record import refuse_incomplete_history
 from modelver.operations.snapshot import CommitSnapshot, Snapshot
-from modelver.operations.transaction import Transaction, locked, main_or_linked, publish
+from modelver.operations.transaction import Once, Transaction, locked, main_or_linked, publish
 
 Say = Callable[[str], None]
 
@@ -133,6 +133,7 @@ def move(
     *,
     lock: int,
     emergency: bool = False,
+    once: Once | None = None,
 ) -> Decision:
     """Make the tag that puts a version into an environment, if it may; `promote` and `rollback` meet here.
 
@@ -144,6 +145,7 @@ def move(
         manner: how.
         lock: what `locked` gave.
         emergency: set gates and order aside, and say so in the tag.
+        once: as `publish`.
 
     Raises:
         NotFound, InvalidInput, Refused, CheckFailed, ExternalFailure: as `promote`.
@@ -190,7 +192,7 @@ def move(
         overridden=overridden if emergency else None,
         gates=[check.message for check in checks],
     )
-    make_tag(project, decision.tag, version, message, manner, signers=environment.signers, lock=lock)
+    make_tag(project, decision.tag, version, message, manner, signers=environment.signers, lock=lock, once=once)
     return decision
 
 
@@ -283,6 +285,7 @@ def make_tag(
     *,
     lock: int,
     signers: tuple[str, ...] = (),
+    once: Once | None = None,
 ) -> None:
     """Create a decision's tag on a version's commit, whole or not at all; with ``dry_run`` not at all.
 
@@ -294,6 +297,7 @@ def make_tag(
         manner: how; told where the clock of another machine was ahead.
         lock: what `locked` gave.
         signers: whose signature it must bear; none means that it needs none.
+        once: as `publish`.
 
     Raises:
         Refused: the signature is nobody's of ``signers``.
@@ -323,6 +327,7 @@ def make_tag(
         ),
         {},
         lock=lock,
+        once=once,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """`modelver rollback`: an environment goes back to an earlier version, through the same gates as forward."""
 
+from collections.abc import Callable
+
 from modelver.core.environments import (
     Environment,
     decision_message,
@@ -7,6 +9,7 @@ from modelver.core.environments import (
     ran_before,
     refuse_no_rollback,
     stage_tag,
+    trailers_in,
 )
 from modelver.core.refs import parse_ref
 from modelver.core.registry import Assignment, ModelVersion
@@ -24,7 +27,8 @@ from modelver.operations.promote import (
     published_version,
     refuse_remote,
 )
-from modelver.operations.transaction import locked
+from modelver.operations.transaction import Once, locked
+from modelver.operations.unfinished import ended, unfinished
 
 
 def rollback(
@@ -35,8 +39,11 @@ def rollback(
     *,
     environment: str | None = None,
     emergency: bool = False,
+    told: Callable[[Decision], None] = lambda _: None,
 ) -> Decision:
     """Put an earlier version back into an environment.
+
+    Without ``ref`` every call goes one step further back, but for one after a call that was cut off, which ends that.
 
     Args:
         project: the repository.
@@ -45,6 +52,7 @@ def rollback(
         manner: how.
         environment: where; None where the model runs in one only.
         emergency: set gates and order aside; the tag says so for ever. Needs a reason.
+        told: called with what was decided; only then the call has ended.
 
     Raises:
         NotFound, InvalidInput, Refused, CheckFailed, ExternalFailure: as `promote`; or there is no way back.
@@ -55,12 +63,21 @@ def rollback(
         list_versions(project, name)
         place = pick_running(project, name, environment)
         running = next(iter(project.registry.running(name, place.name)), None)
-        if ref is None:
-            version = _previous(project, name, place.name, running)
-        else:
-            version = version_of(project, name, ref)
-            refuse_no_rollback(project.registry, version, place.name, running)
-        return move(project, version, place, "rollback", manner, lock=lock, emergency=emergency)
+        command = f"rollback {name} --to-previous --env {place.name}"
+        once = None
+        decision = _cut_off(project, command, running, manner) if ref is None else None
+        if decision is None:
+            if ref is None:
+                version = _previous(project, name, place.name, running)
+                once = Once(command, version.tag)
+            else:
+                version = version_of(project, name, ref)
+                refuse_no_rollback(project.registry, version, place.name, running)
+            decision = move(project, version, place, "rollback", manner, lock=lock, emergency=emergency, once=once)
+    told(decision)
+    if ref is None and not manner.dry_run:
+        ended(project.git, command)
+    return decision
 
 
 def unassign(project: Project, name: str, manner: Manner, *, environment: str | None = None) -> list[Decision]:
@@ -140,6 +157,32 @@ def version_of(project: Project, name: str, ref: str) -> ModelVersion:
     if version.model != name:
         raise InvalidInput(f"{ref} is no version of {name}", hint=f"modelver rollback {named or version.model} {ref}")
     return version
+
+
+def _cut_off(project: Project, command: str, running: Assignment | None, manner: Manner) -> Decision | None:
+    """What an earlier run of the command decided that was cut off, and still is so."""
+    made = unfinished(project.git, command)
+    if made is None or running is None or running.version is None or running.record.object_id != made.object_id:
+        return None
+    tag, version = running.record.name, running.version
+    said = trailers_in(project.git.text("for-each-ref", "--format=%(contents:body)", "--", made.ref))
+    emergency = said.get("Modelver-Emergency")
+    manner.say(f"note: {tag} was made by a run that was cut off, and this one ends it; once more goes further back")
+    return Decision(
+        action="rollback",
+        model=version.model,
+        version=str(version.version),
+        environment=running.environment,
+        tag=tag,
+        commit=version.record.commit,
+        before=said.get("Modelver-From"),
+        reason=said.get("Modelver-Reason", ""),
+        emergency=emergency is not None,
+        overridden=() if emergency is None else tuple(emergency.split("; ")),
+        remote=project.git.shown_remote(),
+        published=refuse_remote(project, version, manner.say),
+        dry_run=manner.dry_run,
+    )
 
 
 def _previous(project: Project, name: str, environment: str, running: Assignment | None) -> ModelVersion:

@@ -2,11 +2,13 @@
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from modelver.adapters.git import GitRepository
 from modelver.adapters.git.objects import committer, write_blob, write_commit
+from modelver.adapters.git.repository import Head
 from modelver.core.environments import decision_message
 from modelver.core.pointers import is_pointer
 from modelver.core.registry import ModelVersion
@@ -15,11 +17,12 @@ from modelver.errors import NotFound, Refused
 from modelver.operations.facts import read_sidecar
 from modelver.operations.listing import list_versions
 from modelver.operations.project import Project
-from modelver.operations.restore import Result, restore
+from modelver.operations.restore import Result, restore, restore_paths
 from modelver.operations.rollback import version_of
 from modelver.operations.rollback_plan import Input, Plan
 from modelver.operations.snapshot import CommitSnapshot
-from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
+from modelver.operations.transaction import Change, Once, Transaction, blob_before, locked, main_or_linked, publish
+from modelver.operations.unfinished import ended, unfinished
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class RollbackCommit:
 
     Attributes:
         model, version, tag: whose files came back.
-        commit: the new commit; None in a dry run.
-        files: what it changes.
+        commit: the one that has the files; None in a dry run.
+        files: what it changes; none where HEAD had the files already, and the weights alone were brought back.
         shared: stages of the model's lineage that other models depend on too, and that stay as they are; likewise
             pointers (``data.csv.dvc``).
         changed: inputs of the model's stages that have changed since the version and stay as they are, such as
@@ -88,8 +91,13 @@ def rollback_commit(
     reason: str = "",
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
+    told: Callable[[RollbackCommit], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> RollbackCommit:
     """Commit a version's files of one model on top of HEAD, then restore its weights.
+
+    Where HEAD has the files already, no commit is made and the weights are restored: this is what is left to do after a
+    call that was cut off. Without ``ref`` every call goes one step further back, but for one that ends such a call.
 
     What comes back: all below ``models/NAME``, the weights' pointer, the model's stages in ``dvc.lock``, the pointers
     of what DVC tracks among their inputs (a source, data), and the model's entry under ``artifacts:``. Code, params and
@@ -102,10 +110,12 @@ def rollback_commit(
         reason: the user's words, for the commit's message.
         dry_run: only plan.
         progress: told of bytes of weights that were placed.
+        told: called with what was done; only then the call has ended.
+        say: told of what goes on, a sentence at a time.
 
     Raises:
         NotFound, InvalidInput: there is no such version.
-        Refused: a file that would be changed has uncommitted changes, or nothing would change.
+        Refused: a file that would be changed has uncommitted changes.
         ExternalFailure: Git failed; nothing has changed.
     """
     project.require_dvc()
@@ -119,14 +129,18 @@ def rollback_commit(
         if head.commit is None:
             raise Refused("there is no commit yet to build on", hint="git switch BRANCH")
         old = CommitSnapshot(git, head.commit)
+        command = f"rollback {name} --to-previous --commit"
+        cut_off = unfinished(git, command) if ref is None else None
+        if cut_off is not None:
+            ref = cut_off.target
+            say(f"note: a run that was cut off went back to {ref}, and this one ends it; once more goes further back")
         version = version_of(project, name, ref) if ref is not None else _before(project, old, name)
         if version.yanked:
             raise Refused(f"{version.tag} is yanked", hint=f"modelver list {name}   (shows the versions that are not)")
         plan = Plan(git, name, old, CommitSnapshot(git, version.record.commit))
-        changes = plan.changes()
-        if not changes:
-            raise Refused(f"HEAD has the files of {version.tag} already", hint=f"modelver restore models/{name}")
-        _refuse_unsaved(project, old, changes)
+        changes = {} if cut_off is not None else plan.changes()
+        outs = plan.outs()
+        _refuse_unsaved(project, old, sorted(changes) if changes else sorted({out.pointer for out in outs}))
         done = RollbackCommit(
             name,
             str(version.version),
@@ -138,26 +152,55 @@ def rollback_commit(
             None,
         )
         if dry_run:
+            told(done)
             return done
-        committer(git)
-        blobs = {path: write_blob(git, data) for path, data in changes.items() if data is not None}
-        message = decision_message("rollback", version, reason=reason)
-        commit = write_commit(git, head.commit, {path: blobs.get(path) for path in changes}, message)
-        worktree, git_dir = main_or_linked(git)
-        transaction = Transaction(
-            operation=f"rollback {version.tag}",
-            worktree=worktree,
-            git_dir=git_dir,
-            branch=head.branch,
-            old_commit=head.commit,
-            new_commit=commit,
-            tag=None,
-            tag_object=None,
-            files={path: Change(blob_before(git, path), blobs.get(path)) for path in changes},
-        )
-        publish(git, transaction, {path: data for path, data in changes.items() if data is not None}, lock=lock)
-    result = restore(git, head.commit, commit, progress=progress)
-    return replace(done, commit=commit, weights=result)
+        commit = head.commit
+        if changes:
+            once = Once(command, version.tag) if ref is None else None
+            commit = _publish(git, head, version, changes, reason, once=once, lock=lock)
+    if changes:
+        result = restore(git, head.commit, commit, progress=progress)
+    else:
+        paths = [out.path for out in outs if os.path.lexists(git.root / out.pointer)]  # a sparse checkout hides some
+        result = restore_paths(git, paths, progress=progress) if paths else Result()
+    done = replace(done, commit=commit, weights=result)
+    told(done)
+    if result.complete:
+        ended(git, command)
+    return done
+
+
+def _publish(
+    git: GitRepository,
+    head: Head,
+    version: ModelVersion,
+    changes: Mapping[str, bytes | None],
+    reason: str,
+    *,
+    once: Once | None,
+    lock: int,
+) -> str:
+    """Commit the changes on top of HEAD, into the working tree and the index too; the commit."""
+    old = head.commit or ""
+    committer(git)
+    blobs = {path: write_blob(git, data) for path, data in changes.items() if data is not None}
+    message = decision_message("rollback", version, reason=reason)
+    commit = write_commit(git, old, {path: blobs.get(path) for path in changes}, message)
+    worktree, git_dir = main_or_linked(git)
+    transaction = Transaction(
+        operation=f"rollback {version.tag}",
+        worktree=worktree,
+        git_dir=git_dir,
+        branch=head.branch,
+        old_commit=old,
+        new_commit=commit,
+        tag=None,
+        tag_object=None,
+        files={path: Change(blob_before(git, path), blobs.get(path)) for path in changes},
+    )
+    contents = {path: data for path, data in changes.items() if data is not None}
+    publish(git, transaction, contents, lock=lock, once=once)
+    return commit
 
 
 def _before(project: Project, head: CommitSnapshot, name: str) -> ModelVersion:
@@ -173,9 +216,8 @@ def _before(project: Project, head: CommitSnapshot, name: str) -> ModelVersion:
     return version
 
 
-def _refuse_unsaved(project: Project, head: CommitSnapshot, changes: Mapping[str, bytes | None]) -> None:
-    """Raise Refused if a file that would be changed holds what no commit has."""
-    paths = sorted(changes)
+def _refuse_unsaved(project: Project, head: CommitSnapshot, paths: Sequence[str]) -> None:
+    """Raise Refused if a file that would be changed, or that says what comes back, holds what no commit has."""
     committed = head.read_many(paths)
     # What Git ignores it does not report, so a file that is in the way is looked for on the disk.
     in_the_way = {p for p in paths if p not in committed and os.path.lexists(project.root / p)}

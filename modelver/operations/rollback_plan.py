@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from modelver.adapters import yaml
 from modelver.adapters.git import GitRepository
 from modelver.core.layout import DVC_LOCK, DVC_YAML, Layout
 from modelver.core.lineage import covering, inputs_of, pointers_of_inputs, stages_of
-from modelver.core.pointers import LockedStage, locked_stages, outs_in
+from modelver.core.pointers import LockedStage, Out, is_pointer, locked_stages, outs_in
 from modelver.errors import InvalidInput
 from modelver.operations.facts import collect, model_names, parsed, yaml_or_none
 from modelver.operations.snapshot import CommitSnapshot
@@ -82,6 +82,20 @@ class Plan:
                 present = now.params.get(file, {})
                 found |= {Input(file, key) for key in values if present.get(key) != values[key]}
         return sorted(found)
+
+    def outs(self) -> list[Out]:
+        """What DVC tracks of the model at the version: weights, what its own stages make, and their inputs.
+
+        What it shares with others is none of it.
+        """
+        theirs = {*pointers_of_inputs(self._theirs)}
+        inputs = [path for path in pointers_of_inputs(self._own_stages) if path not in theirs]
+        pointers = [path for path in self._own_files(self._new) if is_pointer(path) and path != DVC_LOCK]
+        found = [replace(out, pointer=DVC_LOCK) for stage in self._own_stages for out in stage.outs]
+        for path in sorted({*inputs, *pointers}):
+            if _is_pointer(self._new, path):
+                found += outs_in(path, yaml_or_none(self._new, path))
+        return found
 
     def _own_files(self, snapshot: CommitSnapshot) -> dict[str, bytes]:
         folder = Layout(self._name).folder

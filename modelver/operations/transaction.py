@@ -23,13 +23,14 @@ from modelver.disk import exclusive, remove_file, write_atomic
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations import known_tags
 from modelver.operations.processes import git_is_running
+from modelver.operations.unfinished import Unfinished, note
 
 JOURNAL = "journal.json"
 LOCK_TIMEOUT = 60.0
 """Seconds that a command waits for another modelver in the same repository."""
 
 # What `write_atomic`, `write_commit` and `write_tag` make in the state folder, and leave there when they are killed.
-_SCRATCH = re.compile(r"\.journal\.json\..*\.tmp|index-.*|sign-.*")
+_SCRATCH = re.compile(r"\.(journal|unfinished-[0-9a-f]+)\.json\..*\.tmp|index-.*|sign-.*")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,14 @@ class Transaction:
     tag: str | None
     tag_object: str | None
     files: Mapping[str, Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A command that does another step when it is given again, and the tag of the version that it settled on."""
+
+    command: str
+    target: str
 
 
 @contextmanager
@@ -147,7 +156,14 @@ def publish_files(git: GitRepository, operation: str, contents: Mapping[str, byt
     )
 
 
-def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str, bytes], *, lock: int) -> None:
+def publish(
+    git: GitRepository,
+    transaction: Transaction,
+    contents: Mapping[str, bytes],
+    *,
+    lock: int,
+    once: Once | None = None,
+) -> None:
     """Carry a transaction out. Blobs, commit and tag object must exist.
 
     Args:
@@ -155,6 +171,7 @@ def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str,
         transaction: what to do.
         contents: path → bytes of the files to write; the others of the transaction lie in the working tree as they are.
         lock: what `locked` gave.
+        once: which command that must not be done twice this is; whoever calls says so when it has `ended`.
 
     A Git that died after the refs had moved does no harm: what it left to do is done.
 
@@ -163,6 +180,9 @@ def publish(git: GitRepository, transaction: Transaction, contents: Mapping[str,
     """
     journal = git.state_dir / JOURNAL
     write_atomic(journal, json.dumps(asdict(transaction), indent=1).encode())
+    if once is not None:
+        ref, made = transaction.tag or "HEAD", transaction.tag_object or transaction.new_commit
+        note(git, Unfinished(once.command, once.target, ref, made))
     try:
         for path, change in transaction.files.items():
             if change.before != change.after and (path in contents or change.after is None):

@@ -1,9 +1,11 @@
 """`modelver rollback`: an environment or a branch goes back, and nothing else changes."""
 
+import os
 import re
 import sys
 
 import pytest
+from published import InProcess
 from sandbox import Sandbox
 from test_promote import gto, policy, runs, trailer
 
@@ -131,9 +133,10 @@ def test_a_commit_brings_back_the_files_of_one_model_and_nothing_else(released):
     assert message.startswith("Bring back m v1.0.0\n\nalarms\n")
     assert "Modelver-Version: v1.0.0" in message
     assert not (released.root / ".git/modelver/journal.json").exists()
-    refused = released.refused("rollback", "m", "v1.0.0", "--commit")
-    assert "already" in refused.err
-    released.mend(refused)
+    before = released.fingerprint()
+    again = released.mv("rollback", "m", "v1.0.0", "--commit")
+    assert again.out == "HEAD has the files of m@v1.0.0 already; its weights are those of that version\n"
+    assert released.fingerprint() == before
 
 
 def test_a_commit_goes_to_the_version_before_the_recorded_one(released):
@@ -333,3 +336,133 @@ def test_code_and_params_that_differ_are_named(empty_repo):
     assert (box.root / "make.sh").read_text() == "echo 2 > a.bin\n"
     box.mend(done)
     assert (box.root / "make.sh").read_text() == "echo 1 > a.bin\n"
+
+
+KILLED_AFTER_THE_REFS = """\
+#!/bin/sh
+real=$(PATH="$REAL_PATH" command -v git)
+case " $* " in *" update-ref "*) "$real" "$@"; kill -9 $PPID; exit 0 ;; esac
+exec "$real" "$@"
+"""
+
+
+@pytest.fixture
+def killed(released: Sandbox) -> Sandbox:
+    """The same repository; what is not killed runs in this very process."""
+    return InProcess(released.root, released.env)
+
+
+def cut_off(box: Sandbox, *command: str) -> None:
+    """Run a command up to where its refs have moved."""
+    shim = box.root.parent / "shim"
+    shim.mkdir(exist_ok=True)
+    (shim / "git").write_text(KILLED_AFTER_THE_REFS)
+    (shim / "git").chmod(0o755)
+    done = Sandbox(box.root, box.env).mv(
+        *command, status=None, PATH=f"{shim}{os.pathsep}{box.env['PATH']}", REAL_PATH=box.env["PATH"]
+    )
+    assert done.status == -9
+
+
+def weights_at(box: Sandbox, version: str) -> dict[str, bytes]:
+    """What a checkout by Git and DVC alone gives."""
+    box.git("worktree", "add", "-q", "--detach", str(box.root.parent / version), f"m@{version}")
+    other = Sandbox(box.root.parent / version, box.env)
+    other.dvc("cache", "dir", "--local", str(box.root / ".dvc/cache"))
+    other.dvc("checkout", "models/m/weights.dvc")
+    found = weights(other)
+    box.git("worktree", "remove", "--force", str(other.root))
+    assert found
+    return found
+
+
+def test_the_rerun_of_a_rollback_that_was_cut_off_goes_back_once(killed):
+    for version in ("v1.0.0", "v1.0.1", "v1.0.2"):
+        killed.mv("promote", version, "prod")
+    command = ("rollback", "m", "--to-previous", "--env", "prod", "--reason", "alarms")
+    cut_off(killed, *command)
+    assert runs(killed, "--env", "prod") == {"prod": "v1.0.1"}
+    before = killed.fingerprint()
+    killed.mv(*command, "--dry-run")
+    rerun = killed.mv(*command, "--format", "json")
+    assert "m#prod#4 was made by a run that was cut off" in rerun.err
+    answer = rerun.json()
+    assert (answer["tag"], answer["version"], answer["before"]) == ("m#prod#4", "v1.0.1", "v1.0.2")
+    assert (answer["action"], answer["reason"], answer["dry_run"]) == ("rollback", "alarms", False)
+    assert killed.fingerprint() == before
+    killed.mv(*command)
+    assert runs(killed, "--env", "prod") == {"prod": "v1.0.0"}, "the second command is a second step"
+
+
+def test_a_rollback_that_was_cut_off_is_not_waited_for_once_others_have_decided(killed):
+    for version in ("v1.0.0", "v1.0.1", "v1.0.2"):
+        killed.mv("promote", version, "prod")
+    cut_off(killed, "rollback", "m", "--to-previous")
+    killed.mv("promote", "v1.0.2", "prod")
+    done = killed.mv("rollback", "m", "--to-previous")
+    assert "m#prod#6: rollback m v1.0.1 in prod (before: v1.0.2)" in done.out
+    assert "cut off" not in done.err
+
+
+def test_the_rerun_of_a_commit_that_was_cut_off_brings_the_weights_back(killed):
+    wanted = weights_at(killed, "v1.0.0")
+    late = weights(killed)
+    head = killed.git("rev-parse", "HEAD")
+    cut_off(killed, "rollback", "m", "v1.0.0", "--commit")
+    killed.mv("list")
+    assert weights(killed) == late != wanted
+    would = killed.mv("rollback", "m", "v1.0.0", "--commit", "--dry-run")
+    assert would.out == "HEAD has the files of m@v1.0.0 already; would bring its weights back\n"
+    assert weights(killed) == late
+    done = killed.mv("rollback", "m", "v1.0.0", "--commit", "--format", "json").json()
+    assert (done["files"], done["weights"]) == ([], {"complete": True})
+    assert done["commit"] == killed.git("rev-parse", "HEAD")
+    assert killed.git("rev-parse", "HEAD^") == head
+    assert weights(killed) == wanted
+
+
+def test_the_rerun_of_a_commit_to_the_previous_version_goes_back_once(killed):
+    wanted = {version: weights_at(killed, version) for version in ("v1.0.0", "v1.0.1")}
+    head = killed.git("rev-parse", "HEAD")
+    command = ("rollback", "m", "--to-previous", "--commit")
+    cut_off(killed, *command)
+    rerun = killed.mv(*command)
+    assert "went back to m@v1.0.1, and this one ends it" in rerun.err
+    assert killed.git("rev-parse", "HEAD^") == head
+    assert weights(killed) == wanted["v1.0.1"]
+    assert killed.git("status", "--porcelain") == ""
+    killed.mv(*command)
+    assert weights(killed) == wanted["v1.0.0"], "the second command is a second step"
+
+
+def test_what_the_user_changed_since_stays_and_is_said(killed):
+    cut_off(killed, "rollback", "m", "v1.0.0", "--commit")
+    killed.add_model("other", 7)
+    mine = killed.write("models/m/weights/mine.bin", b"mine")
+    others = {k: v for k, v in killed.files().items() if k.startswith("models/other/")}
+    path = next(path for path in weights(killed) if path.endswith(".safetensors"))
+    killed.write(path, b"edited")
+    killed.write(next(path for path in others if path.endswith(".safetensors")), b"edited too")
+    others = {k: v for k, v in killed.files().items() if k.startswith("models/other/")}
+    done = killed.mv("rollback", "m", "v1.0.0", "--commit", status=1)
+    (said,) = (line for line in done.err.splitlines() if "changed by you, so left alone: " in line)
+    assert {path, "models/m/weights/mine.bin"} == set(said.partition("alone: ")[2].split(", "))
+    assert mine.read_bytes() == b"mine"
+    assert {k: v for k, v in killed.files().items() if k.startswith("models/other/")} == others
+
+
+def test_a_pointer_that_is_being_changed_is_no_place_to_go_back_to(killed):
+    killed.mv("rollback", "m", "v1.0.0", "--commit")
+    killed.change("m", 9)
+    refused = killed.refused("rollback", "m", "v1.0.0", "--commit")
+    assert "models/m/weights.dvc" in refused.err
+
+
+def test_a_note_that_makes_no_sense_stops_nobody(killed):
+    command = ("rollback", "m", "--to-previous", "--commit", "--dry-run")
+    cut_off(killed, *command[:-1])
+    assert "HEAD has the files of m@v1.0.1 already" in killed.mv(*command).out
+    (path,) = (killed.root / ".git/modelver").glob("unfinished-*.json")
+    for note in (b"", b"[]", b"{}", b'{"command": 1, "target": 2, "ref": 3, "object_id": 4}'):
+        path.write_bytes(note)
+        assert "would bring back m@v1.0.0" in killed.mv(*command).out

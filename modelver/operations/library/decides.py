@@ -53,6 +53,7 @@ class Decides(Base):
         sign: bool = False,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda _: None,
+        told: Callable[["Decision"], None] = lambda _: None,
     ) -> "Decision":
         """Put an earlier version back into an environment, through the same gates.
 
@@ -63,6 +64,8 @@ class Decides(Base):
             reason: why; kept in the tag.
             emergency: set gates and order aside; the tag says so.
             sign, dry_run, say: as `tag`.
+            told: called with what was decided. Killed before that has returned, the same call once more ends this one,
+                and does not go back once more.
 
         Raises:
             NotFound, Refused, CheckFailed, ExternalFailure: as `promote`; or there is no way back.
@@ -71,7 +74,7 @@ class Decides(Base):
         from modelver.operations.rollback import rollback
 
         manner = Manner(reason, sign, dry_run, say)
-        return rollback(self._project(), model, ref, manner, environment=environment, emergency=emergency)
+        return rollback(self._project(), model, ref, manner, environment=environment, emergency=emergency, told=told)
 
     def unassign(
         self,
@@ -97,6 +100,8 @@ class Decides(Base):
         reason: str = "",
         dry_run: bool = False,
         progress: Callable[[int], None] | None = None,
+        told: Callable[["RollbackCommit"], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> "RollbackCommit":
         """Commit a version's files of one model on top of HEAD, and restore its weights.
 
@@ -106,14 +111,17 @@ class Decides(Base):
             reason: why; kept in the commit's message.
             dry_run: only plan.
             progress: told of bytes of weights that were placed.
+            told, say: as `rollback`.
 
         Raises:
-            Refused: uncommitted changes are in the way, or nothing would change.
+            Refused: uncommitted changes are in the way.
             ExternalFailure: Git failed; nothing has changed.
         """
         from modelver.operations.rollback_commit import rollback_commit
 
-        return rollback_commit(self._project(), model, ref, reason=reason, dry_run=dry_run, progress=progress)
+        return rollback_commit(
+            self._project(), model, ref, reason=reason, dry_run=dry_run, progress=progress, told=told, say=say
+        )
 
     def yank(
         self,
