@@ -40,6 +40,11 @@ class CloudStore:
         return self._system.fs
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """What the storage's library is given, also of what variables and other configuration files say."""
+        return dict(self._system.fs_args)
+
+    @property
     def url(self) -> str:
         """See `Store`."""
         return str(self._system.unstrip_protocol(self._root))

@@ -6,19 +6,20 @@ speaks to the storage itself: what is there, its bytes, its size and the storage
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from modelver.adapters.dvc.cloud import CloudStore
+from modelver.adapters.dvc.destination import addresses, refuse_unencrypted
 from modelver.adapters.dvc.explain import storage_errors
 from modelver.adapters.dvc.s3 import S3Store
-from modelver.adapters.dvc.secrets import secret_values, without_secrets
+from modelver.adapters.dvc.secrets import secret_values, storage_identity, without_secrets
 from modelver.adapters.dvc.stores import FolderStore, Store
+from modelver.core.addresses import url_without_credentials
 from modelver.disk import Digest
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 
@@ -53,27 +54,48 @@ class DvcRemote:
         url: where it is, without credentials.
     """
 
-    def __init__(self, name: str, store: Store, secrets: frozenset[str] = frozenset()) -> None:
+    def __init__(self, name: str, store: Store, secrets: frozenset[str] = frozenset(), remark: str = "") -> None:
         self.name = name
         self._store = store
         self._secrets = secrets
         self.url = without_secrets(_without_credentials(store.url), secrets)
+        self._identity = storage_identity(store.url, secrets)
+        self._shown = f"DVC remote {name} ({self.url}{'; ' if remark else ''}{remark})"
 
     @classmethod
-    def open(cls, root: Path, name: str | None = None, *, plain_http: bool = False) -> "DvcRemote":
+    def open(cls, root: Path, name: str | None = None, *, plain_http: bool | Collection[str] = False) -> "DvcRemote":
         """The remote of the DVC repository at ``root``, the folder that holds ``.dvc``.
 
         Args:
             root: the DVC repository.
             name: of the remote; None means the default one.
-            plain_http: let bytes and credentials go over the line unencrypted, beyond this machine.
+            plain_http: let bytes and credentials go over the line unencrypted, beyond this machine: True to anywhere,
+                else to these hosts (``HOST``, ``HOST:PORT``) or URLs.
 
         Raises:
             Refused: there is no such remote, or its line is not encrypted.
             InvalidInput: DVC's configuration is broken.
             ExternalFailure: what DVC needs for this kind of storage is not installed.
         """
-        chosen, kind, settings, path = _configured(root, name)
+        from dvc.config import Config, ConfigError
+
+        try:
+            config = Config(dvc_dir=str(root / ".dvc"))
+        except (ConfigError, ValueError) as error:
+            raise InvalidInput(f"DVC's configuration can't be read: {without_secrets(str(error))}") from None
+        return cls.configured(config, name, plain_http=plain_http)
+
+    @classmethod
+    def configured(
+        cls,
+        config: dict[str, Any],
+        name: str | None = None,
+        *,
+        plain_http: bool | Collection[str] = False,
+        remark: str = "",
+    ) -> "DvcRemote":
+        """As `open`, of a configuration that was read and validated; ``remark`` is told with what goes wrong."""
+        chosen, kind, settings, path = _settings(config, name)
         secrets = frozenset(secret_values(settings))
         if settings.get("worktree") or settings.get("version_aware"):
             raise Refused(
@@ -82,25 +104,27 @@ class DvcRemote:
             )
         if kind.protocol == "local":
             return cls(chosen, FolderStore(Path(path)))
-        _refuse_plain_http(chosen, _address(kind, settings, path), plain_http)
+        refuse_unencrypted(chosen, addresses(kind.protocol, settings, path, os.environ), plain_http)
         store: Store
         with storage_errors(f"DVC remote {chosen}", secrets):
             try:
                 if kind.protocol == "s3":
                     store = S3Store(kind, settings, path)
                     # the address may come from a variable or AWS's own configuration
-                    _refuse_plain_http(chosen, store.endpoint, plain_http)
+                    refuse_unencrypted(chosen, [store.endpoint], plain_http)
                 else:
                     store = CloudStore(kind, settings, path)
+                    used = {**settings, **store.arguments}
+                    refuse_unencrypted(chosen, addresses(kind.protocol, used, path, os.environ), plain_http)
             except ValueError as error:
                 hint = f"dvc remote modify {chosen} endpointurl URL"
                 raise InvalidInput(without_secrets(str(error), secrets), hint=hint) from None
-        return cls(chosen, store, secrets)
+        return cls(chosen, store, secrets, remark)
 
     @property
     def identity(self) -> str:
         """What tells this storage from others, for remembering what was seen there; holds no secret."""
-        return self.url
+        return self._identity
 
     def probe(self) -> None:
         """Ask the storage for something, to learn at once whether it can be reached.
@@ -108,7 +132,7 @@ class DvcRemote:
         Raises:
             ExternalFailure: it can't: no network, wrong endpoint, wrong bucket, wrong secret; the message says which.
         """
-        with storage_errors(f"DVC remote {self.name} ({self.url})", self._secrets):
+        with storage_errors(self._shown, self._secrets):
             self._store.probe()
 
     def stat(self, md5: str) -> Stored | None:
@@ -162,29 +186,25 @@ class DvcRemote:
 
     def objects(self) -> Iterator[Stored]:
         """Everything that is stored in DVC's layout, in no order."""
-        with storage_errors(f"DVC remote {self.name} ({self.url})", self._secrets):
+        with storage_errors(self._shown, self._secrets):
             for path, size, stamp, modified in self._store.list("files/md5"):
                 match = _OBJECT.search(path)
                 if match:
                     yield Stored(match.group(1) + match.group(2), size, stamp, modified)
 
     def _errors(self, md5: str) -> Any:
-        return storage_errors(f"DVC remote {self.name} ({self.url}), object {md5}", self._secrets)
+        return storage_errors(f"{self._shown}, object {md5}", self._secrets)
 
 
 def _path(md5: str) -> str:
     return f"files/md5/{md5[:2]}/{md5[2:]}"
 
 
-def _configured(root: Path, name: str | None) -> tuple[str, Any, dict[str, Any], str]:
+def _settings(config: dict[str, Any], name: str | None) -> tuple[str, Any, dict[str, Any], str]:
     """Name, file system class, settings and path of a remote, as DVC's configuration has them."""
-    from dvc.config import Config, ConfigError, RemoteNotFoundError
+    from dvc.config import ConfigError, RemoteNotFoundError
     from dvc.fs import get_cloud_fs
 
-    try:
-        config = Config(dvc_dir=str(root / ".dvc"))
-    except ConfigError as error:
-        raise InvalidInput(f"DVC's configuration can't be read: {without_secrets(str(error))}") from None
     chosen = name or config["core"].get("remote")
     if not chosen:
         known = sorted(config["remote"])
@@ -204,40 +224,5 @@ def _configured(root: Path, name: str | None) -> tuple[str, Any, dict[str, Any],
     return chosen, kind, dict(settings), str(path)
 
 
-def _address(kind: Any, settings: dict[str, Any], path: str) -> str:
-    """The URL that would be spoken to, as far as DVC's configuration tells."""
-    endpoint = settings.get("endpointurl") or settings.get("oss_endpoint")
-    if endpoint:
-        return str(endpoint)
-    if kind.protocol == "s3":
-        return "https://" if settings.get("use_ssl", True) else "http://s3.amazonaws.com"
-    scheme = _UNENCRYPTED.get(kind.protocol, "https")
-    if settings.get("use_https"):  # of webhdfs
-        scheme = "https"
-    return f"{scheme}://{settings.get('host') or urlsplit(path).hostname or ''}"
-
-
-_UNENCRYPTED = {"http": "http", "webdav": "http", "webhdfs": "http", "hdfs": "http"}
-"""DVC's protocols that go over the line as they are."""
-
-
-def _refuse_plain_http(name: str, url: str, allowed: bool) -> None:
-    parts = urlsplit(url)
-    if allowed or parts.scheme != "http" or _is_loopback(parts.hostname or ""):
-        return
-    raise Refused(
-        f"DVC remote {name} is at {_without_credentials(url)}, and http is not encrypted: weights and credentials "
-        "could be read and changed on the way",
-        hint="use https, or --plain-http if that line is safe",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _without_credentials(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url).split("?")[0]
+    return url_without_credentials(url).split("?")[0]
