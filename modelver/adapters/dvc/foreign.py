@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelver.adapters.dvc.destination import reference
+from modelver.adapters.dvc.joining import joined
 from modelver.adapters.dvc.remote import DvcRemote
+from modelver.adapters.dvc.secrets import without_secrets
 from modelver.disk import as_written, write_atomic
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 
 _MAX_BYTES = 1 << 20
 _REMOTE = re.compile(r'\s*remote\s*"(.*)"\s*\Z')
-
-_REFERENCE = re.compile(r"remote://([^/]*)", re.IGNORECASE)
 
 _SETTINGS = """
 url region profile endpointurl use_ssl allow_anonymous_login listobjects read_timeout connect_timeout timeout
@@ -49,7 +50,7 @@ class ForeignConfig:
     dropped: tuple[str, ...]
 
     def open(self, folder: Path, name: str | None = None, *, plain_http: bool = False) -> DvcRemote:
-        """The remote, with this configuration and the user's own, global one.
+        """The remote, with this configuration and what of the user's own, global one is for the same place (`joined`).
 
         Args:
             folder: a private folder to keep the configuration in; DVC reads files only.
@@ -57,7 +58,8 @@ class ForeignConfig:
             plain_http: as `DvcRemote.open`.
 
         Raises:
-            Refused: there is no such remote, it is relative to a clone, or its line is not encrypted.
+            Refused: there is no such remote, it is relative to a clone, it would have one of the user's own remotes
+                speak to somebody else, or its line is not encrypted.
             InvalidInput: the configuration is broken.
             ExternalFailure: the disk failed, or what DVC needs for this storage is not installed.
         """
@@ -74,7 +76,9 @@ class ForeignConfig:
                 "that repository names no default DVC remote", hint="--dvc-remote NAME, one of its own or of yours"
             )
         try:
-            return DvcRemote.open(root, name, plain_http=plain_http)
+            config, left_out = _joined(root, chosen)
+            remark = "your own settings of that name are for another address, and were left out" if left_out else ""
+            return DvcRemote.configured(config, chosen, plain_http=plain_http, remark=remark)
         except Refused:
             if chosen in self.relative:
                 raise _relative(chosen, self.relative[chosen]) from None
@@ -122,6 +126,19 @@ def _name(title: str) -> str | None:
     return match[1] if match else None
 
 
+def _joined(root: Path, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """DVC's configuration for opening one remote, and the remotes of which the user's own settings are left out."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        config = Config(dvc_dir=str(root / ".dvc"), validate=False)
+        own = config.load_config_to_level("repo")["remote"]  # the system's and the user's
+        remotes, left_out = joined(name, config.load_one("repo")["remote"], own)
+        return Config.validate({**config, "remote": remotes}), left_out
+    except (ConfigError, ValueError) as error:
+        raise InvalidInput(f"DVC's configuration can't be read: {without_secrets(str(error))}") from None
+
+
 def _check_references(urls: Mapping[str, str], where: str) -> None:
     """``remote://NAME/path`` is below another remote; DVC follows a circle of them for ever."""
     for start in urls:
@@ -130,8 +147,10 @@ def _check_references(urls: Mapping[str, str], where: str) -> None:
             if name in seen:
                 raise InvalidInput(f"{where}: remote {start} is said to be below itself")
             seen.add(name)
-            match = _REFERENCE.match(urls[name])
-            name = match[1].lower() if match else ""
+            try:
+                name = reference({"url": urls[name]}) or ""
+            except ValueError as error:
+                raise InvalidInput(f"{where}: the URL of remote {name} can't be read: {error}") from None
 
 
 def _written(sections: Mapping[str, Mapping[str, Any]], where: str) -> str:
