@@ -3,14 +3,15 @@
 A variant is another form of the same model (quantised, pruned, …) beside the weights, never in their place.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelver.core.gates import Check, rounded
-from modelver.core.manifest import check_relative_path
+from modelver.core.manifest import FileEntry, check_relative_path, load_files
 from modelver.core.metrics import direction
 from modelver.errors import InvalidInput
 
@@ -233,6 +234,35 @@ def section(document: Mapping[str, Any]) -> dict[str, Any]:
         ]
         result[name] = {"parent": parent.get("sha256"), **kept}
     return result
+
+
+def recorded_files(document: Mapping[str, Any] | None) -> list[FileEntry]:
+    """The files of all variants by the document ``variants.json``; paths relative to the folder ``variants``.
+
+    Raises:
+        InvalidInput: the document is malformed.
+    """
+    variants = (document or {}).get("variants")
+    files: list[FileEntry] = []
+    for name, record in variants.items() if isinstance(variants, Mapping) else ():
+        files += [replace(entry, path=f"{name}/{entry.path}") for entry in files_of(record, f"variants.{name}")]
+    return files
+
+
+def files_of(record: object, where: str) -> list[FileEntry]:
+    """The files of one variant, by its record; paths relative to its folder.
+
+    Args:
+        record: the entry in ``variants.json``.
+        where: its name, for the message.
+
+    Raises:
+        InvalidInput: it lists none, or malformed ones.
+    """
+    items = record.get("manifest") if isinstance(record, Mapping) else None
+    if not isinstance(items, list) or not items:
+        raise InvalidInput(f"{where}: expected a list of files")
+    return load_files(b"\n".join(json.dumps(item).encode() for item in items), where)
 
 
 def refusal(document: Mapping[str, Any] | None, wanted: object, weights_sha256: str | None) -> tuple[str, str] | None:

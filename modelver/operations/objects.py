@@ -9,8 +9,9 @@ from modelver.adapters.dvc import DvcCache, DvcRemote
 from modelver.adapters.dvc.cache import parse_listing
 from modelver.adapters.git import GitRepository
 from modelver.core import lineage
-from modelver.core.manifest import FileEntry, dvc_dir_listing
+from modelver.core.manifest import FileEntry, dvc_dir_hash, dvc_dir_listing
 from modelver.core.pointers import Out, outs_in
+from modelver.core.variants import recorded_files
 from modelver.errors import CheckFailed, InvalidInput, NotFound
 from modelver.operations.facts import ModelFacts, collect, yaml_or_none
 from modelver.operations.snapshot import CommitSnapshot, Snapshot
@@ -98,7 +99,7 @@ def version_objects(
             continue
         restoring = out.path == variants or out.path.startswith(f"{variants}/")
         try:
-            keep(_out(out, listings, lineage=not restoring))
+            keep(_variants(facts, out, listings) if restoring else _out(out, listings, lineage=True))
         except NotFound:
             if restoring:
                 raise
@@ -160,6 +161,21 @@ def _weights(facts: ModelFacts, weights: Out, listings: Listings) -> Iterable[Ne
     for entry in files:
         what = f"{facts.path}/{entry.path}" if weights.is_dir else facts.path
         yield Needed(entry.md5, what, entry.bytes, entry.sha256)
+
+
+def _variants(facts: ModelFacts, out: Out, listings: Listings) -> Iterable[Needed]:
+    """What lies in the folder of variants, of which Git has a record, as of the weights."""
+    try:
+        files = recorded_files(facts.variants)
+    except InvalidInput:
+        files = []  # whoever gets a variant is told; here its objects count
+    if not out.is_dir or dvc_dir_hash(files) != out.md5:
+        yield from _out(out, listings, lineage=False)
+        return
+    data = dvc_dir_listing(files)
+    yield Needed(out.md5, out.path, len(data), content=data)
+    for entry in files:
+        yield Needed(entry.md5, f"{out.path}/{entry.path}", entry.bytes, entry.sha256)
 
 
 def _out(out: Out, listings: Listings, *, lineage: bool) -> Iterable[Needed]:

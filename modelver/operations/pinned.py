@@ -1,7 +1,6 @@
 """What one published version must be, read from Git alone: tag, sidecar and manifest held against each other."""
 
 import hashlib
-import json
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from modelver.adapters.git import GitRepository
 from modelver.core import sidecar as sidecars
 from modelver.core.environments import trailers_in
 from modelver.core.layout import Layout
-from modelver.core.manifest import FileEntry, check_relative_path, load_files, tree_digest
+from modelver.core.manifest import FileEntry, check_relative_path, tree_digest
 from modelver.core.names import shown
 from modelver.core.registry import ModelVersion
 from modelver.core.restore import check_place
+from modelver.core.variants import files_of
 from modelver.errors import CheckFailed, InvalidInput, NotFound
 from modelver.operations.facts import ModelFacts, collect
 from modelver.operations.objects import Listings
@@ -100,11 +100,7 @@ class Pinned:
             hint = f"it has {', '.join(map(shown, sorted(known)))}" if known else "it has none; leave --variant out"
             raise NotFound(f"{tag} has no variant {shown(name)}", hint=hint)
         where = f"{self.facts.layout.variants_record}, variants.{name}.manifest"
-        entry = known[name]
-        items = entry.get("manifest") if isinstance(entry, Mapping) else None
-        if not isinstance(items, list) or not items:
-            raise InvalidInput(f"{tag}: {where}: expected a list of files")
-        files = load_files(b"\n".join(json.dumps(item).encode() for item in items), where)
+        files = files_of(known[name], f"{tag}: {where}")
         if self.sidecar is not None:
             named = (self.sidecar.get("variants") or {}).get(name)
             digest = named.get("sha256") if isinstance(named, Mapping) else None

@@ -5,26 +5,42 @@ import shlex
 from pathlib import Path
 
 from modelver.adapters import yaml
+from modelver.adapters.dvc import DvcCache
 from modelver.core.layout import DVC_LOCK
 from modelver.core.manifest import FileEntry, dvc_dir_hash
-from modelver.core.pointers import Out, locked_stages, outs_in
+from modelver.core.pointers import Out, outs_in
 from modelver.disk import HashCache
 from modelver.errors import InvalidInput
 
+_EMPTY = dvc_dir_hash(())
+"""An empty folder's listing: what it says is known wherever it got lost."""
 
-def refill(root: Path, out: Out, hashes: HashCache) -> str | None:
-    """The command that puts an out's objects into DVC's cache again, from the working tree.
+
+def refill(root: Path, out: Out, cache: DvcCache, hashes: HashCache) -> bool:
+    """Put an out's objects into DVC's cache again, from the working tree.
+
+    `dvc commit` would do it too, but it also takes what the stage's dependencies have become for what they were.
 
     Returns:
-        None where the working tree does not hold, byte for byte, what the pointer says: DVC would then commit that
-        other state.
+        False where the working tree does not hold, byte for byte, what the pointer says; nothing has changed then.
+
+    Raises:
+        Refused, ExternalFailure: as `DvcCache.add`.
     """
-    if not _whole(root, out, hashes):
-        return None
-    if Path(out.pointer).name != DVC_LOCK:
-        return f"dvc commit --force {shlex.quote(out.pointer)}"
-    stage = _stage(root, out)
-    return None if stage is None else f"dvc commit --force {shlex.quote(stage)}"
+    files = _files(root, out, hashes)
+    if files is None:
+        return False
+    for entry in files:
+        place = root / out.path / entry.path if out.is_dir else root / out.path
+        cache.add(place, entry.md5, hashes=hashes)
+    if out.is_dir:
+        cache.add_dir((entry.path, entry.md5) for entry in files)
+    return True
+
+
+def refill_hint(root: Path, out: Out, hashes: HashCache) -> str | None:
+    """The command that does what `refill` does; None where that would not help."""
+    return None if _files(root, out, hashes) is None else f"modelver restore {shlex.quote(out.path)}"
 
 
 def out_around(root: Path, path: str) -> Out | None:
@@ -41,28 +57,26 @@ def out_around(root: Path, path: str) -> Out | None:
     return None
 
 
-def _whole(root: Path, out: Out, hashes: HashCache) -> bool:
+def _files(root: Path, out: Out, hashes: HashCache) -> list[FileEntry] | None:
+    """The files of an out as the working tree has them; None where they are not what the pointer says."""
+    if out.md5 == _EMPTY:
+        return []
     place = root / out.path
     if place.is_symlink():
-        return False
+        return None
     if not out.is_dir:
-        return place.is_file() and hashes.digest(place).md5 == out.md5
+        entry = _entry(place, place.parent, hashes) if place.is_file() else None
+        return [entry] if entry is not None and entry.md5 == out.md5 else None
     files = []
     for folder, _, names in os.walk(place):
         for name in names:
             file = Path(folder) / name
             if not file.is_file() or file.is_symlink():
-                return False
-            path = file.relative_to(place).as_posix()
-            files.append(FileEntry(path, file.stat().st_size, (found := hashes.digest(file)).md5, found.sha256))
-    return bool(files) and dvc_dir_hash(files) == out.md5
+                return None
+            files.append(_entry(file, place, hashes))
+    return files if dvc_dir_hash(files) == out.md5 else None
 
 
-def _stage(root: Path, out: Out) -> str | None:
-    lock = root / out.pointer
-    try:
-        stages = locked_stages(out.pointer, yaml.load(lock.read_bytes(), out.pointer))
-    except (InvalidInput, OSError):
-        return None
-    names = [stage.name for stage in stages if any(one.path == out.path for one in stage.outs)]
-    return names[0] if names and out.pointer == DVC_LOCK else None
+def _entry(file: Path, top: Path, hashes: HashCache) -> FileEntry:
+    digest = hashes.digest(file)
+    return FileEntry(file.relative_to(top).as_posix(), file.stat().st_size, digest.md5, digest.sha256)

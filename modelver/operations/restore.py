@@ -10,6 +10,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache
+from modelver.adapters.dvc.cache import corrupt
 from modelver.adapters.git import GitRepository
 from modelver.core.pointers import Out, outs_in
 from modelver.core.printable import printable
@@ -30,17 +31,15 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """An out that stays as it is since the cache lacks objects of it.
+    """An out that stays as it is since the cache lacks objects of it, and the working tree does not have them either.
 
     Attributes:
         path: of the out.
         absent: nothing is at ``path`` either, so that nothing there contradicts the commit.
-        mend: the command that fills the cache from the working tree; empty where that does not hold the out.
     """
 
     path: str
     absent: bool
-    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +83,7 @@ class Result:
             paths = [m.path for m in self.missing]
             text = f"not in DVC's cache, so not restored: {_listed(paths)}"
             level = "warning" if all(m.absent for m in self.missing) else "error"
-            pull = [shlex.quote(m.path) for m in self.missing if not m.mend]
-            mends = [m.mend for m in self.missing if m.mend] + (["dvc pull " + " ".join(pull)] if pull else [])
-            said.append((level, text, " && ".join(mends)))
+            said.append((level, text, "dvc pull " + " ".join(map(shlex.quote, paths))))
         if self.kept:
             paths = [shlex.quote(path) for path in self.kept]
             said.append(("warning", f"changed by you, so left alone: {_listed(self.kept)}", _force_hint(paths)))
@@ -214,15 +211,13 @@ class _Restorer:
         cache = self._cache(top)
         try:
             new = _files(cache, move.new)
-        except NotFound:
-            self._miss(move.path, self._refill(move.new))
-            return
-        except CheckFailed as error:
-            mend = self._refill(move.new)
-            if not mend or move.new is None:
-                raise
-            listing = shlex.quote(str(cache.path(move.new.md5)))
-            raise CheckFailed(error.message, hint=f"rm -f {listing} && {mend}") from None
+        except (NotFound, CheckFailed) as error:
+            if move.new is None or not refill(self._root, move.new, cache, self._hashes):
+                if isinstance(error, CheckFailed):
+                    raise
+                self._miss(move.path)
+                return
+            new = _files(cache, move.new)
         old = self._known_before(cache, move, new)
         old, new = ({p: m for p, m in f.items() if _in_scope(p, scopes, tracked)} for f in (old, new))
         self._apply(cache, move.path, top, old, new)
@@ -245,6 +240,7 @@ class _Restorer:
                 raise Refused(f"{folder} is a symbolic link; nothing is written through it")
         # also of what both versions agree on: a file that was edited in place is not what the version says
         current = {path: self._state(cache, path) for path in old.keys() | new.keys()}
+        self._keep(cache, old, new, current)
         held = {now for path, now in current.items() if now not in (None, old.get(path), FOREIGN) and cache.has(now)}
         steps = plan(old, new, current, held, force=self._force)
         self._tally.kept += steps.keep
@@ -258,6 +254,19 @@ class _Restorer:
             self._hashes.put(self._root / path, digest.md5, digest.sha256)
         self._tally.placed += [path for path, _ in steps.place]
         self._tally.removed += steps.remove
+
+    def _keep(self, cache: DvcCache, old: Files, new: Files, current: Mapping[str, str | None]) -> None:
+        """See to it that the cache holds, whole, what goes from here and what stays: this may be the only copy of it.
+
+        Caches are emptied to save space, `dvc add --no-commit` never fills them, and disks rot.
+        """
+        for path, now in current.items():
+            if now is None or now not in (old.get(path), new.get(path)) or cache.whole(now, self._hashes):
+                continue
+            file = self._root / path
+            if file.is_symlink():  # into the cache: its object is what is damaged
+                raise corrupt(cache.path(now), now)
+            cache.add(file, now, hashes=self._hashes)
 
     def _stage(self, cache: DvcCache, wanted: Sequence[tuple[str, str]], swap: Swap) -> dict[str, Digest]:
         """Copy and verify the files of one out, several at a time: hashing, not the disk, is what takes the time."""
@@ -280,8 +289,11 @@ class _Restorer:
         if move.old is not None:
             try:
                 return _files(cache, move.old)
-            except (NotFound, CheckFailed, InvalidInput):
-                pass  # e.g. a clone that never had the old version
+            except InvalidInput:
+                pass
+            except (NotFound, CheckFailed):  # e.g. a clone that never had the old version
+                if refill(self._root, move.old, cache, self._hashes):
+                    return _files(cache, move.old)
         folder = self._root / move.path
         if folder.is_symlink() or not folder.is_dir():
             return {}
@@ -309,11 +321,8 @@ class _Restorer:
             return FOREIGN
         return self._hashes.digest(file).md5
 
-    def _refill(self, out: Out | None) -> str:
-        return (out and refill(self._root, out, self._hashes)) or ""
-
-    def _miss(self, path: str, mend: str = "") -> None:
-        self._tally.missing.append(Missing(path, absent=not os.path.lexists(self._root / path), mend=mend))
+    def _miss(self, path: str) -> None:
+        self._tally.missing.append(Missing(path, absent=not os.path.lexists(self._root / path)))
 
     def _dvc_root(self, pointer: str) -> Path:
         """The DVC repository that a pointer belongs to: there may be several (``dvc init --subdir``)."""

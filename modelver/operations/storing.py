@@ -12,7 +12,7 @@ from modelver.disk import HashCache, digest_file
 from modelver.errors import CheckFailed, ExternalFailure, ModelverError, NotFound, Refused
 from modelver.operations.facts import collect, model_names
 from modelver.operations.objects import Listings, Needed, version_objects
-from modelver.operations.refill import out_around, refill
+from modelver.operations.refill import out_around, refill_hint
 from modelver.operations.remembered import Remembered
 from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.transfer import (
@@ -261,7 +261,7 @@ def _bring_back(item: Needed, tag: str, root: Path | None, hashes: HashCache) ->
     if root is None or place is None or not place.is_file() or place.is_symlink():
         return _elsewhere(tag)
     out = out_around(root, item.what) if hashes.digest(place).md5 == item.md5 else None
-    mend = None if out is None else refill(root, out, hashes)
+    mend = None if out is None else refill_hint(root, out, hashes)
     return _elsewhere(tag) if mend is None else f"{mend} && modelver push {tag}"
 
 

@@ -12,7 +12,7 @@ from modelver.disk import HashCache
 from modelver.errors import CheckFailed, NotFound, Refused
 from modelver.operations.facts import ModelFacts, mend_weights
 from modelver.operations.project import Project
-from modelver.operations.refill import refill
+from modelver.operations.refill import refill_hint
 
 Say = Callable[[str], None]
 
@@ -53,12 +53,12 @@ def manifest_of_worktree(project: Project, weights: Out) -> list[FileEntry]:
         if not cache.has(md5):
             raise NotFound(
                 f"{weights.path}: {path} is not in DVC's cache",
-                hint=refill(project.root, weights, hashes) or f"dvc pull {shlex.quote(weights.path)}",
+                hint=refill_hint(project.root, weights, hashes) or f"dvc pull {shlex.quote(weights.path)}",
             )
         stored = cache.path(md5)
         digest = hashes.digest(stored)
         if digest.md5 != md5:
-            raise _damaged(stored, weights.path, refill(project.root, weights, hashes))
+            raise _damaged(stored, weights.path, refill_hint(project.root, weights, hashes))
         entries.append(FileEntry(path, stored.stat().st_size, md5, digest.sha256))
     return entries
 
@@ -77,10 +77,10 @@ def _check_cache(project: Project, facts: ModelFacts, cache: DvcCache, hashes: H
 
     def missing(what: str) -> Refused:
         pull = f"dvc pull {shlex.quote(facts.path)}{_else(facts)}"
-        return Refused(what, hint=refill(project.root, weights, hashes) or pull)
+        return Refused(what, hint=refill_hint(project.root, weights, hashes) or pull)
 
     def damaged(stored: Path, what: str) -> CheckFailed:
-        return _damaged(stored, what, refill(project.root, weights, hashes), _else(facts))
+        return _damaged(stored, what, refill_hint(project.root, weights, hashes), _else(facts))
 
     if weights.is_dir and not cache.has(weights.md5):
         raise missing(f"the weights of {facts.name} are not in DVC's cache")
