@@ -2,6 +2,8 @@
 # Restores DVC-tracked weights; starts Python only where DVC's pointers differ. To remove: modelver hook uninstall
 if (
     set +eu
+    # `git --literal-pathspecs checkout` and its like hand on how paths are to be read; those below are patterns
+    unset GIT_LITERAL_PATHSPECS GIT_GLOB_PATHSPECS GIT_NOGLOB_PATHSPECS GIT_ICASE_PATHSPECS
     case @NAME@ in
     post-checkout)
         # $3 is 0 where single files are checked out, and HEAD stays

@@ -80,6 +80,43 @@ def test_without_a_path_the_interpreter_serves_and_no_folder_of_the_repository_i
     assert repo.holds("m/w") == V1
 
 
+@pytest.mark.parametrize(
+    "option", ["--literal-pathspecs", "--glob-pathspecs", "--noglob-pathspecs", "--icase-pathspecs"]
+)
+def test_how_git_is_told_to_read_paths_hides_no_pointer(repo, option):
+    """Git hands these options on to its hooks, in whose paths they would mean something else."""
+    repo.git(option, "checkout", "-q", "v1")
+    assert repo.holds("m/w") == V1
+    repo.git(option, "merge", "-q", "main")
+    assert repo.holds("m/w") == V2
+    assert len(repo.calls()) == 2
+
+
+def test_a_users_own_hook_keeps_how_paths_are_read(repo):
+    hooks.uninstall(_git(repo))
+    _write(_hooks(repo) / "post-checkout", '#!/bin/sh\necho "$GIT_LITERAL_PATHSPECS" >> "$HOME/mine"\n')
+    hooks.install(_git(repo))
+    repo.git("--literal-pathspecs", "checkout", "-q", "v1")
+    assert repo.holds("m/w") == V1
+    assert _mine(repo) == ["1"]
+
+
+def test_a_block_of_before_is_seen_and_renewed(repo):
+    """One that a clone has from a modelver that did not know of these options."""
+    path = _hooks(repo) / "post-checkout"
+    kept = [line for line in path.read_text().splitlines(True) if "PATHSPECS" not in line]
+    path.write_text("".join(kept))
+    repo.git("--literal-pathspecs", "checkout", "-q", "v1")
+    assert repo.holds("m/w") == V2, "this is what such a block does"
+    repo.git("checkout", "-q", "main")
+    modelver = (sys.executable, "-P", "-m", "modelver")
+    repo.env.pop("CI", None)  # there doctor wants no hooks
+    assert "hooks that are of another modelver: post-checkout" in repo.run(*modelver, "doctor", ok=False).stdout
+    repo.run(*modelver, "init")
+    repo.git("--literal-pathspecs", "checkout", "-q", "v1")
+    assert repo.holds("m/w") == V1
+
+
 def test_merge_and_pull(repo, tmp_path):
     subprocess.run(["git", "clone", "-q", repo.root, tmp_path / "clone"], check=True, env=repo.env)
     clone = Repo(tmp_path / "clone", repo.env)

@@ -28,14 +28,16 @@ _LOCAL_VARIABLES = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+# How Git reads the paths on its command line, which the user said of another one. Git hands them on to its hooks.
+_PATH_VARIABLES = ("GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS")
 # `core.fsmonitor` names a program that `git status` runs. It only makes Git faster, so that nothing is lost without it;
 # and where a repository was copied together with its `.git`, the program may be anybody's.
 _SETTINGS = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "false"}
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The process environment without what points Git elsewhere, in the C locale, never prompting."""
-    env = {k: v for k, v in os.environ.items() if k not in _LOCAL_VARIABLES}
+    """The process environment without what points Git elsewhere or says how it reads paths, in C, never prompting."""
+    env = {k: v for k, v in os.environ.items() if k not in _LOCAL_VARIABLES + _PATH_VARIABLES}
     env.update(LC_ALL="C", LANGUAGE="C", GIT_TERMINAL_PROMPT="0", GIT_NO_LAZY_FETCH="1")
     # What a tag names is what its id says, not what a `git replace` of this clone makes of it.
     env.update(GIT_NO_REPLACE_OBJECTS="1")
