@@ -1,9 +1,13 @@
 """`modelver status`: what changed since each model's last version, and what stands between it and a tag."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from modelver.adapters import yaml
+from modelver.adapters.dvc import DvcCache
+from modelver.core.manifest import dvc_dir_hash
 from modelver.core.plan import Request
 from modelver.core.registry import ModelVersion
 from modelver.errors import ModelverError
@@ -14,6 +18,7 @@ from modelver.operations.facts import ModelFacts, model_names
 from modelver.operations.gating import refuse_behind
 from modelver.operations.project import Project
 from modelver.operations.record import base_and_newer, compare_with, foreign_note, plan_record, with_manifest
+from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.tag import refuse_failed, refuse_stale
 from modelver.operations.weights import check_weights
 
@@ -74,38 +79,64 @@ def status(project: Project, name: str | None = None) -> list[ModelStatus]:
 
 def _status(project: Project, name: str) -> ModelStatus:
     base, newer = base_and_newer(project, name)
-    found, fault = _compared(project, name, base)
-    notes = [foreign_note(base, newer), f"{fault.message}; mend it: {fault.hint}" if fault else ""]
-    return replace(found, notes=tuple(note for note in notes if note))
+    found = _compared(project, name, base)
+    foreign = foreign_note(base, newer)
+    return replace(found, notes=(foreign, *found.notes)) if foreign else found
 
 
-def _compared(project: Project, name: str, base: ModelVersion | None) -> tuple[ModelStatus, ModelverError | None]:
+def _compared(project: Project, name: str, base: ModelVersion | None) -> ModelStatus:
     running = {env: str(v.version) for v in project.registry.versions(name) for env in v.environments}
     last = str(base.version) if base else None
     try:
         facts = with_manifest(project, read_model(project, name))
     except ModelverError as error:
-        return ModelStatus(name, "?", last, None, "none", (), (_obstacle(error),), running), None
+        return ModelStatus(name, "?", last, None, "none", (), (_obstacle(error),), running)
     fault = sidecar_fault(project, facts)
-    obstacles = []
-    level: str = "none"
-    changes: tuple[str, ...] = ()
-    upcoming = None
+    notes = (f"{fault.message}; mend it: {fault.hint}" if fault else "", *_absent(project, facts))
+    found = ModelStatus(name, facts.kind, last, None, "none", (), (), running, tuple(note for note in notes if note))
     try:
         facts_.build_sidecar(facts, "v0.0.0", None)
         bump, _ = compare_with(project, base, facts)
-        level, changes = bump.level, bump.reasons
     except ModelverError as error:
-        obstacles.append(_obstacle(error))
-    else:
-        obstacles += _obstacles(project, facts, base.tag if base else None)
-        if base is not None and level == "none":
-            return ModelStatus(name, facts.kind, last, None, level, changes, tuple(obstacles), running), fault
-        try:
-            upcoming = str(plan_record(project, name, Request(), facts=facts).choice.version)
-        except ModelverError as error:
-            obstacles.append(_obstacle(error))
-    return ModelStatus(name, facts.kind, last, upcoming, level, tuple(changes), tuple(obstacles), running), fault
+        return replace(found, obstacles=(_obstacle(error),))
+    obstacles = _obstacles(project, facts, base.tag if base else None)
+    found = replace(found, level=bump.level, changes=tuple(bump.reasons), obstacles=tuple(obstacles))
+    if base is not None and (earlier := earlier_version(project, facts, base)) is not None:
+        found = replace(found, notes=(*found.notes, f"these are the files of {earlier.tag}"))
+    if base is not None and bump.level == "none":
+        return found
+    try:
+        return replace(found, next=str(plan_record(project, name, Request(), facts=facts).choice.version))
+    except ModelverError as error:
+        return replace(found, obstacles=(*found.obstacles, _obstacle(error)))
+
+
+def earlier_version(project: Project, facts: ModelFacts, base: ModelVersion) -> ModelVersion | None:
+    """The version before ``base`` whose very record this state has, as after ``rollback --commit``; None without."""
+    recorded = facts.recorded
+    named = [v for v in project.registry.versions(facts.name) if recorded and str(v.version) == recorded["version"]]
+    if recorded is None or not named or named[0].version >= base.version:
+        return None
+    if yaml.dump(facts_.build_sidecar(facts, recorded["version"], recorded["previous"])) != facts.recorded_bytes:
+        return None
+    published = CommitSnapshot(project.git, named[0].record.commit).read(facts.layout.sidecar)
+    return named[0] if published == facts.recorded_bytes else None
+
+
+def _absent(project: Project, facts: ModelFacts) -> list[str]:
+    """What is said of folders that the working tree lacks and DVC's cache has: `tag` can do without them."""
+    outs = [facts.weights, *(out for stage in facts.stages for out in stage.outs if out.path == facts.layout.variants)]
+    try:
+        cache = DvcCache.find(project.root)
+    except ModelverError:  # which is an obstacle already
+        return []
+    gone = [
+        out.path
+        for out in outs
+        if out is not None and out.md5 != dvc_dir_hash(()) and not (project.root / out.path).exists()
+        if cache.has(out.md5)
+    ]
+    return [f"not in the working tree: {path}; mend it: modelver restore {shlex.quote(path)}" for path in gone]
 
 
 def _obstacles(project: Project, facts: ModelFacts, previous: str | None) -> list[Obstacle]:
