@@ -35,7 +35,7 @@ def log(
             e.version or "?",
             e.environment or "",
             printable(e.tagger.partition(" <")[0]),
-            printable(e.reason),
+            printable(e.reason or e.note.partition("\n")[0]),
         )
         for e in events
     ]

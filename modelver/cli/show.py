@@ -54,6 +54,7 @@ def _facts(doc: Mapping[str, Any], tag: Mapping[str, Any] | None) -> list[tuple[
         facts += [
             ("tag", f"{tag['name']} ({tag['commit'][:10]})"),
             ("tagged", f"{tag['created']} by {tag['tagger']}"),
+            ("message", " ".join(tag["note"].split())),
             ("signature", {"none": "not signed"}.get(tag["signature"], tag["signature"])),
             ("environments", ", ".join(tag["environments"])),
             ("yanked", "yes" if tag["yanked"] else None),

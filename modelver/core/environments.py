@@ -217,6 +217,16 @@ def trailers_in(message: str) -> dict[str, str]:
     return {match[1]: match[2] for match in matches if match}
 
 
+def words_in(message: str) -> str:
+    """What was said in the message of a version's tag, beside the subject and the trailers that modelver writes.
+
+    The whole message where modelver did not write it.
+    """
+    if "Modelver-Model" not in trailers_in(message):
+        return message.strip()
+    return message.strip().partition("\n\n")[2].rpartition("\n\n")[0].strip()
+
+
 def parse_moment(text: str) -> int:
     """A date or time as a user writes it, in seconds since the epoch; a bare date is the end of that day, UTC.
 

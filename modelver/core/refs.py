@@ -118,10 +118,14 @@ def _decided(tag: str, registry: Registry, model: str) -> ModelVersion | None:
     return next((one.version for one in registry.assignments(model) if one.record.name == tag), None)
 
 
-def near(wanted: str, known: list[str], limit: int = 5) -> str:
-    """A hint that lists the known names nearest to what was asked for; empty where there are none."""
-    close = difflib.get_close_matches(wanted, known[:2000], n=limit, cutoff=0.4) or known[:limit]
-    return "there are " + ", ".join(close) if close else ""
+def near(wanted: str, known: list[str], limit: int = 8) -> str:
+    """A hint of what there is: all known names where they are few, else those nearest to what was asked for."""
+    if not known:
+        return ""
+    if len(known) <= limit:
+        return f"there {'is' if len(known) == 1 else 'are'} {', '.join(known)}"
+    close = difflib.get_close_matches(wanted, known[:2000], n=5, cutoff=0.4)
+    return f"near: {', '.join(close)}" if close else f"there are {', '.join(known[:limit])} and more"
 
 
 def _match(text: str, versions: list[ModelVersion]) -> ModelVersion | None:

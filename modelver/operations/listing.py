@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modelver.core.environments import parse_environments, parse_moment, trailers_in
+from modelver.core.environments import parse_environments, parse_moment, trailers_in, words_in
 from modelver.core.layout import PARAMS
 from modelver.core.names import TagName, check_environment_name, check_model_name
 from modelver.core.refs import near
@@ -22,7 +22,7 @@ class VersionDetails:
 
     Attributes:
         view: sidecar and manifests.
-        tag: tag facts: name, object, commit, created, tagger, message, trailers, signature; None without a tag.
+        tag: tag facts: name, object, commit, created, tagger, message, note, trailers, signature; None without a tag.
     """
 
     view: "View"
@@ -47,6 +47,7 @@ class Event:
         reason: why, as the tag's trailer has it; empty where nothing was said.
         before: the version that ran there before; None where none did or the tag does not say.
         emergency: what an emergency went over; None where it was none.
+        note: what was said of a version when it was tagged (``tag -m``), as it was typed; empty where nothing was.
     """
 
     time: str
@@ -61,6 +62,7 @@ class Event:
     reason: str = ""
     before: str | None = None
     emergency: str | None = None
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The stable JSON form."""
@@ -210,6 +212,7 @@ def _event(name: TagName, record: TagRecord, versions: Mapping[tuple[str, str], 
         reason=said.get("Modelver-Reason", ""),
         before=said.get("Modelver-From"),
         emergency=said.get("Modelver-Emergency"),
+        note=words_in(message) if name.action == "register" else "",
     )
 
 
@@ -223,6 +226,7 @@ def _tag_facts(project: Project, version: ModelVersion) -> dict[str, Any]:
         "created": version.record.created,
         "tagger": version.record.tagger,
         "message": message.strip(),
+        "note": words_in(message),
         "trailers": project.git.trailers(message),
         "signature": _signature_state(project, version, signature),
         "environments": list(version.environments),

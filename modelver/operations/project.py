@@ -128,7 +128,7 @@ class Project:
         if commit is None and ref.text in self.registry.models:
             return self.resolve(f"{ref.text}@latest")
         if commit is None:
-            names = [v.tag for v in self.registry.versions(default)]
+            names = [*(() if default else self.registry.models), *(v.tag for v in self.registry.versions(default))]
             raise NotFound(f"{shown(ref.text)} is no version and no Git revision", hint=near(ref.text, names))
         if default is None:
             raise InvalidInput(

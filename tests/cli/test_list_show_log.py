@@ -40,6 +40,16 @@ class TestList:
     def test_a_model_that_is_not_there(self, two_versions):
         assert "there is no model" in two_versions.mv("list", "n", status=2).err
 
+    def test_all_models_are_named_where_they_are_few(self, tagged_repo):
+        tagged_repo.add_model("wine", 2)
+        for words in (("list", "nope"), ("log", "nope"), ("status", "nope")):
+            assert tagged_repo.hint(tagged_repo.mv(*words, status=2)) == "there are m, wine"
+        for words in (("show", "nope"), ("get", "nope", "-o", "x")):
+            assert tagged_repo.hint(tagged_repo.mv(*words, status=2)) == "there are m, m@v1.0.0"
+        tagged_repo.mv("tag", "wine")
+        for words in (("show", "nope"), ("get", "nope", "-o", "x")):
+            assert tagged_repo.hint(tagged_repo.mv(*words, status=2)) == "there are m, wine, m@v1.0.0, wine@v1.0.0"
+
     def test_lightweight_tags_are_no_versions(self, two_versions):
         two_versions.git("tag", "m@v9.0.0")
         assert len(two_versions.mv("list", "--format", "json").json()) == 2
@@ -86,6 +96,19 @@ class TestLog:
         assert [(e["action"], e["version"]) for e in found] == [("version", "v1.0.1"), ("version", "v1.0.0")]
         assert found[0]["message"].startswith("m v1.0.1\n\nthe second")
         assert len(two_versions.mv("log", "-m", "1", "--format", "json").json()) == 1
+
+
+    def test_the_words_of_a_tag_are_told(self, two_versions):
+        two_versions.change("m", 3)
+        two_versions.mv("tag", "m", "-m", "better on hills\nand in rain")
+        two_versions.git("tag", "-a", "m@v9.0.0", "-m", "by \x1b[31mhand")
+        shown = two_versions.mv("log", "m").out.splitlines()
+        assert shown[1].endswith("by \\x1b[31mhand")
+        assert [line.split("A U Thor")[1].strip() for line in shown[2:]] == ["better on hills", "the second", ""]
+        notes = [e["note"] for e in two_versions.mv("log", "m", "--format", "json").json()]
+        assert notes == ["by \x1b[31mhand", "better on hills\nand in rain", "the second", ""]
+        assert "message    better on hills and in rain\n" in two_versions.mv("show", "v1.0.2").out
+        assert "message" not in two_versions.mv("show", "v1.0.0").out
 
 
 class TestOtherTools:
