@@ -97,7 +97,6 @@ class TestLog:
         assert found[0]["message"].startswith("m v1.0.1\n\nthe second")
         assert len(two_versions.mv("log", "-m", "1", "--format", "json").json()) == 1
 
-
     def test_the_words_of_a_tag_are_told(self, two_versions):
         two_versions.change("m", 3)
         two_versions.mv("tag", "m", "-m", "better on hills\nand in rain")
