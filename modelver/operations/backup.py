@@ -30,6 +30,7 @@ from modelver.errors import CheckFailed, ExternalFailure, Refused
 from modelver.operations import roots
 from modelver.operations.backup_needs import Wanted, wanted_by_all
 from modelver.operations.gc import alone
+from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 
 OBJECTS = "objects"
@@ -281,7 +282,7 @@ class _Placed:
 def _remote(project: Project, name: str | None, plain_http: bool, say: Say) -> DvcRemote | None:
     """Where to take from what the cache lacks; None where none is configured, as the cache may have everything."""
     try:
-        return DvcRemote.open(project.root, name, plain_http=plain_http)
+        return DvcRemote.open(project.root, name, plain_http=plain_lines(project.git, plain_http))
     except Refused as refusal:
         if name is not None:
             raise

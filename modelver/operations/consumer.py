@@ -12,6 +12,7 @@ from modelver.core.names import shown
 from modelver.core.refs import near, parse_ref, resolve_version
 from modelver.core.registry import ModelVersion, Registry, build_registry
 from modelver.errors import ExternalFailure, NotFound, Refused
+from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 
 _CONFIG = ".dvc/config"
@@ -73,7 +74,9 @@ class LocalSource:
     def remote(self, version: ModelVersion) -> DvcRemote:
         """See `Source`."""
         self._project.require_dvc()
-        return DvcRemote.open(self._project.root, self._remote, plain_http=self._plain_http)
+        return DvcRemote.open(
+            self._project.root, self._remote, plain_http=plain_lines(self._project.git, self._plain_http)
+        )
 
 
 class ForeignSource:

@@ -11,6 +11,7 @@ from modelver.core.names import parse_tag
 from modelver.core.printable import printable
 from modelver.errors import ExternalFailure, ModelverError, Refused
 from modelver.operations.doctor import Problem, Scene
+from modelver.operations.plain_lines import plain_lines
 
 _UNREACHABLE = "nobody can push or get weights until it answers"
 
@@ -40,7 +41,7 @@ def plain_http(scene: Scene) -> Iterator[Problem]:
         return
     for name in sorted({remote.name for remote in scene.settings.remotes() if "://" in remote.url}):
         try:
-            DvcRemote.open(scene.root, name, plain_http=scene.plain_http)
+            DvcRemote.open(scene.root, name, plain_http=plain_lines(scene.git, scene.plain_http))
         except Refused as refusal:
             if "not encrypted" in refusal.message:
                 yield Problem(
@@ -61,7 +62,7 @@ def dvc_remote(scene: Scene) -> Iterator[Problem]:
     if scene.offline:
         return
     try:
-        DvcRemote.open(scene.root, plain_http=scene.plain_http).probe()
+        DvcRemote.open(scene.root, plain_http=plain_lines(scene.git, scene.plain_http)).probe()
     except Refused as refusal:
         if "not encrypted" not in refusal.message and ("no DVC remote" not in refusal.message or _published(scene)):
             yield Problem("dvc-remote", refusal.message, _UNREACHABLE, refusal.hint)

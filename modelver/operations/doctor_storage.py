@@ -15,6 +15,7 @@ from modelver.disk import copy_file, digest_file, remove_file
 from modelver.errors import CheckFailed, ModelverError, Refused
 from modelver.operations.doctor import Problem, Scene
 from modelver.operations.facts import ModelFacts, model_names, read_sidecar
+from modelver.operations.plain_lines import plain_lines
 from modelver.operations.processes import dvc_is_running, is_open
 
 _SETTLED = 15 * 60.0
@@ -211,7 +212,7 @@ def _heal(scene: Scene, md5: str) -> None:
                 copy_file(file, place, mode=0o444)
                 return
     if not scene.offline:
-        remote = DvcRemote.open(scene.root, plain_http=scene.plain_http)
+        remote = DvcRemote.open(scene.root, plain_http=plain_lines(scene.git, scene.plain_http))
         temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("xb") as file_:

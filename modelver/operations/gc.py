@@ -21,6 +21,7 @@ from modelver.disk import exclusive
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations import roots
 from modelver.operations.named import Named, together
+from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 from modelver.operations.reachable import Objects, Pointers, Remotes
 from modelver.operations.transaction import locked
@@ -179,7 +180,7 @@ class Looker:
         self._cache = cache
         self.request = request
         self._say = say
-        self._remotes = remotes or Remotes(git.root, plain_http=request.plain_http)
+        self._remotes = remotes or Remotes(git.root, plain_http=plain_lines(git, request.plain_http))
         self._pointers = Pointers(git, lenient=request.lenient)
         self._told = False
         self._gone: tuple[set[str], frozenset[str]] = set(), frozenset()

@@ -29,6 +29,7 @@ from modelver.operations.gc import (
     removal_order,
     unlisted_warnings,
 )
+from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 from modelver.operations.reachable import Objects, Remotes
 
@@ -61,7 +62,7 @@ def gc_remote(
         ExternalFailure: a Git remote or the DVC remote failed, or another gc runs.
     """
     project.require_dvc()
-    remote = DvcRemote.open(project.root, name, plain_http=request.plain_http)
+    remote = DvcRemote.open(project.root, name, plain_http=plain_lines(project.git, request.plain_http))
     if not request.fetch:
         raise Refused("on a remote others' versions are at stake, so their tags and branches must be asked for")
     with alone(project.git):
@@ -81,7 +82,7 @@ class _Run:
         self._say = say
         cache = DvcCache.find(project.root)
         # a listing that this remote lacks may be on the default one
-        remotes = Remotes(project.root, remote, plain_http=request.plain_http)
+        remotes = Remotes(project.root, remote, plain_http=plain_lines(project.git, request.plain_http))
         self._looker = Looker(self._git, cache, request, say, remotes)
         self._ahead = 0.0
         """Seconds that this machine's clock is ahead of the storage's, by which it says when objects were written."""

@@ -9,6 +9,7 @@ from modelver.core.names import parse_tag
 from modelver.core.printable import printable
 from modelver.errors import InvalidInput, ModelverError
 from modelver.operations.objects import listings_of
+from modelver.operations.plain_lines import plain_lines
 from modelver.operations.remembered import Remembered
 from modelver.operations.storing import Tagged, wanted_by
 from modelver.operations.transfer import Bars, check_remote, no_bars
@@ -56,7 +57,7 @@ def pre_push(git: GitRepository, lines: bytes, *, bars: Bars = no_bars) -> Stopp
 
     def storage() -> DvcRemote:
         if not remote:
-            found = DvcRemote.open(git.root)
+            found = DvcRemote.open(git.root, plain_http=plain_lines(git))
             found.probe()
             remote.append(found)
         return remote[0]

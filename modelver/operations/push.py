@@ -24,6 +24,7 @@ from modelver.disk import HashCache
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError, Refused
 from modelver.operations import known_tags
 from modelver.operations.objects import listings_of
+from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 from modelver.operations.promote import published_version
 from modelver.operations.push_target import HEADS, Target, push_target
@@ -134,7 +135,7 @@ def push(
     storing = None
     if plan.versions:
         project.require_dvc()
-        storage = DvcRemote.open(project.root, dvc_remote, plain_http=plain_http)
+        storage = DvcRemote.open(project.root, dvc_remote, plain_http=plain_lines(project.git, plain_http))
         storage.probe()
         cache, memory = DvcCache.find(project.root), Remembered(project.git.state_dir)
         tagged = [Tagged(v.tag, v.model, v.record.commit) for v in plan.versions]

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,13 +45,15 @@ class Remotes:
     Args:
         root: the DVC repository.
         more: a remote that is open already.
-        plain_http: speak to the default one without encryption.
+        plain_http: as `DvcRemote.open`, for the default one.
 
     Attributes:
         why_not: why the default one can't be used; empty where it can.
     """
 
-    def __init__(self, root: Path, more: DvcRemote | None = None, *, plain_http: bool = False) -> None:
+    def __init__(
+        self, root: Path, more: DvcRemote | None = None, *, plain_http: bool | Collection[str] = False
+    ) -> None:
         self._root = root
         self._more = [more] if more else []
         self._plain_http = plain_http

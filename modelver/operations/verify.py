@@ -17,6 +17,7 @@ from modelver.core.verify import Problem, TagObject, judge_signature, judge_sign
 from modelver.errors import CheckFailed, InvalidInput, NotFound
 from modelver.operations import known_tags
 from modelver.operations.objects import listings_of, version_objects
+from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 from modelver.operations.promote import published_version
 from modelver.operations.transfer import Bars, no_bars
@@ -157,7 +158,9 @@ def verify(project: Project, request: VerifyRequest, *, bars: Bars = no_bars) ->
     names = _pick(project, refs, request)
     remote = None
     if request.remote:
-        opened = DvcRemote.open(project.root, request.dvc_remote, plain_http=request.plain_http)
+        opened = DvcRemote.open(
+            project.root, request.dvc_remote, plain_http=plain_lines(project.git, request.plain_http)
+        )
         opened.probe()
         remote = RemoteObjects(opened, project, full=request.full, bars=bars)
     with bars(f"verifying {len(names)} tags", 0) as tick:

@@ -30,6 +30,7 @@ OPEN = [
     ("s3", {"endpointurl": "http://minio.example"}, {}),
     ("s3", {"use_ssl": False}, {}),
     ("http", {"host": "files.example"}, {}),
+    ("webdav", {"host": "http://files.example:8080"}, {}),
     ("webdav", {"host": "files.example"}, {}),
     ("webhdfs", {"host": "files.example"}, {}),
     ("hdfs", {"host": "files.example"}, {}),
@@ -47,6 +48,8 @@ CLOSED = [
     ("gs", {}, {}),
     ("s3", {}, {}),
     ("http", {"host": "localhost"}, {}),
+    ("webdav", {"host": "http://localhost:8080"}, {}),
+    ("webdavs", {"host": "https://files.example:8080"}, {}),
     ("https", {"host": "files.example"}, {}),
     ("webhdfs", {"host": "files.example", "use_https": True}, {}),
     ("ssh", {"host": "files.example"}, {}),
@@ -94,6 +97,21 @@ def test_which_places_were_allowed(text, means):
             refuse_unencrypted("r", urls, ["elsewhere.example", text])
         assert "git config --add modelver.plainHttp http://minio.example:9000" in caught.value.hint
         assert "canary" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("protocol", "settings", "path"),
+    [
+        ("http", {"host": "files.example"}, "http://files.example:8080/x"),
+        ("webdav", {"host": "http://files.example:8080", "prefix": "/x"}, ""),
+        ("webhdfs", {"host": "files.example", "port": 8080}, "/x"),
+    ],
+)
+def test_the_port_is_part_of_the_place(protocol, settings, path):
+    urls = addresses(protocol, settings, path, {})
+    refuse_unencrypted("r", urls, ["files.example:8080"])
+    with pytest.raises(Refused, match="8080"):
+        refuse_unencrypted("r", urls, ["files.example:80"])
 
 
 def test_the_whole_of_it_must_be_allowed():

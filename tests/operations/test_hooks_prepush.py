@@ -2,7 +2,11 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from published import FolderStorage, Hub, harm, needed, with_folder, with_hub
@@ -201,3 +205,46 @@ def test_yanks_decisions_and_strangers_pass(place):
     box.git("tag", "-a", "-m", "no model", "dataset@v1.0.0")
     box.git("push", "-q", "origin", "m@v1.0.0!", "dataset@v1.0.0")
     assert hub.tags() == ["dataset@v1.0.0", "m@v1.0.0!"]
+
+
+# A remote that is on a safe line without encryption
+
+
+@pytest.fixture
+def open_line(place) -> Iterator[str]:
+    """The storage, with the weights in it, as a web server on an address that is not the loopback one."""
+    box, _, storage = place
+    box.dvc("push", "-q")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(storage.root))
+    server = ThreadingHTTPServer(("0.0.0.0", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    where = f"http://0.0.0.0:{server.server_port}"
+    box.write(".dvc/config", f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {where}\n")
+    yield where
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_clones_own_setting_lets_the_hook_pass(place, open_line):
+    """A hook can be given no option."""
+    box, hub, _ = place
+    done = box.run("git", "push", "-q", "origin", "m@v1.0.0", status=1)
+    assert "http is not encrypted" in done.err
+    command = f"git config --add modelver.plainHttp {open_line}"
+    assert command in box.hint(done)
+    box.git("config", "--add", "modelver.plainHttp", "elsewhere.example")
+    box.run("git", "push", "-q", "origin", "m@v1.0.0", status=1)
+    assert hub.refs() == {}
+    box.run("sh", "-c", command)
+    box.git("push", "-q", "origin", "m@v1.0.0")
+    assert hub.tags() == ["m@v1.0.0"]
+
+
+def test_push_and_verify_go_by_that_setting_too(place, open_line):
+    box, hub, _ = place
+    assert "modelver.plainHttp" in box.mv("push", "m@v1.0.0", status=2).err
+    assert hub.refs() == {}
+    box.git("config", "modelver.plainHttp", "0.0.0.0")
+    box.mv("push", "m@v1.0.0")
+    assert hub.tags() == ["m@v1.0.0"]
+    box.mv("verify", "m@v1.0.0", "--remote")

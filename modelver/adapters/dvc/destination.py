@@ -55,7 +55,9 @@ def addresses(protocol: str, settings: Settings, path: str, environ: Mapping[str
     scheme = _UNENCRYPTED.get(protocol, "https")
     if settings.get("use_https"):  # of webhdfs
         scheme = "https"
-    return (f"{scheme}://{settings.get('host') or urlsplit(path).hostname or ''}",)
+    host, port = str(settings.get("host") or ""), settings.get("port")
+    whole = next((text for text in (path, host) if "://" in text), None)  # of http in the path, of webdav in the host
+    return (whole or f"{scheme}://{host or urlsplit(path).hostname or ''}{f':{port}' if port else ''}",)
 
 
 def _azure(connection: str) -> tuple[str, ...]:
