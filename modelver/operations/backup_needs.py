@@ -50,7 +50,7 @@ def wanted_by_all(project: Project, remote: DvcRemote | None, say: Say) -> tuple
             raise CheckFailed(f"no backup was made: {version.tag}: {error.message}", hint=error.hint) from None
         for item in needed:
             found[item.md5] = _merged(found.get(item.md5), item, version.tag)
-    past = roots.history(git, roots.gather(git, roots.worktrees(git), time.time()))
+    past = roots.history(git, roots.gather(git, (), time.time()))
     pointers = Pointers(git, lenient=True)
     named = pointers.named_by({*(past.trees[tip] for tip in past.tips), *past.bare_trees})
     objects = pointers.expand(named.tracked(), cache, Remotes(project.root, remote))

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from modelver.adapters.git import GitRepository, run_git
-from modelver.adapters.git.process import git_status
 from modelver.core.retention import Commit
 from modelver.errors import ExternalFailure, Refused
 
@@ -33,7 +33,7 @@ class Worktree:
     """One working tree of a repository.
 
     Attributes:
-        root: its top; it may be gone.
+        root: its top.
         git_dir: its own Git directory.
     """
 
@@ -104,26 +104,52 @@ def worktrees(git: GitRepository) -> list[Worktree]:
     """The main working tree and the linked ones.
 
     Raises:
-        Refused: a locked one is not there, as on a disk that is not mounted: what lies in it can't be seen.
+        Refused: one is not where the repository has it, so that what lies in it can't be seen.
     """
-    found = []
-    for block in os.fsdecode(git.run("worktree", "list", "--porcelain", "-z")).split("\0\0"):
-        lines = block.strip("\0").split("\0")
-        if not lines[0].startswith("worktree "):
+    main = GitRepository.main_of(git)
+    if main is not None and not main.root.is_dir():
+        raise Refused(f"the main working tree {main.root} is not there, so what it needs can't be seen")
+    found = [] if main is None else [Worktree(main.root, main.git_dir)]
+    for git_dir in sorted(_linked_dirs(git.common_dir)):
+        if git_dir.samefile(git.git_dir):
+            found.append(Worktree(git.root, git.git_dir))
             continue
-        root = Path(lines[0].removeprefix("worktree "))
-        if not root.is_dir():
-            if any(line.split(" ")[0] == "locked" for line in lines):
-                raise Refused(
-                    f"the working tree {root} is locked and not there, so what it needs can't be seen",
-                    hint=f"bring it back, or: git worktree unlock {root} && git worktree prune",
-                )
-            continue
-        if "bare" not in lines:
-            place = git_status(root, ["rev-parse", "--path-format=absolute", "--git-dir"])
-            if place[0] == 0:
-                found.append(Worktree(root, Path(os.fsdecode(place[1]).rstrip("\n"))))
+        root = _linked_root(git_dir)
+        if not _is_tree_of(root, git_dir):
+            raise _away(root, git_dir)
+        found.append(Worktree(root, git_dir))
     return found
+
+
+def _linked_root(git_dir: Path) -> Path:
+    """Where a linked working tree was when Git last saw it; its Git directory where nothing says."""
+    try:
+        recorded = os.fsdecode((git_dir / "gitdir").read_bytes()).rstrip("\n")
+    except FileNotFoundError:
+        return git_dir
+    return Path(os.path.normpath(git_dir / recorded)).parent
+
+
+def _is_tree_of(root: Path, git_dir: Path) -> bool:
+    """Whether the working tree of a Git directory is at ``root``, and not another one, or an empty folder."""
+    try:
+        recorded = os.fsdecode((root / ".git").read_bytes()).rstrip("\n").removeprefix("gitdir: ")
+        return (root / recorded).samefile(git_dir)
+    except OSError:
+        return False
+
+
+def _away(root: Path, git_dir: Path) -> Refused:
+    if (git_dir / "locked").exists():
+        return Refused(
+            f"the working tree {root} is locked and not there, so what it needs can't be seen",
+            hint=f"bring it back, or: git worktree unlock {quote(str(root))} && git worktree prune",
+        )
+    return Refused(
+        f"the working tree {root} is not there, so what it needs can't be seen: it was moved, is mounted elsewhere, or "
+        "is gone",
+        hint="git worktree repair WHERE_IT_IS_NOW, or if it is gone for good: git worktree prune",
+    )
 
 
 @contextmanager

@@ -86,10 +86,28 @@ class GitRepository:
 
     @classmethod
     def main_of(cls, git: "GitRepository") -> "GitRepository | None":
-        """The main working tree of a repository that is known by a linked one; None where it has none."""
-        listed = os.fsdecode(run_git(git.root, ["worktree", "list", "--porcelain", "-z"])).split("\0")
-        root = Path(listed[0].removeprefix("worktree "))
-        return None if "bare" in listed[: listed.index("")] else cls(root, git.common_dir, git.common_dir)
+        """The main working tree of a repository; None where the repository is bare.
+
+        Raises:
+            Refused: nothing says where it is, as in a linked one of a repository made with ``--separate-git-dir``.
+        """
+        common = git.common_dir
+        if git.git_dir == common:
+            return git
+
+        def setting(*args: str) -> str | None:
+            status, output, _ = git_status(common, [f"--git-dir={common}", "config", *args])
+            return os.fsdecode(output).rstrip("\n") if status == 0 else None
+
+        if setting("--type=bool", "--get", "core.bare") == "true":
+            return None
+        # `git worktree list` gives the Git directory of a submodule in place of its working tree
+        root = setting("--get", "core.worktree")
+        if root is None and common.name != ".git":
+            raise Refused(
+                f"{common} does not say where the main working tree is", hint="run the command in the main working tree"
+            )
+        return cls(common.parent if root is None else Path(os.path.realpath(common / root)), common, common)
 
     def run(
         self, *args: str, stdin: bytes | None = None, ok: Sequence[int] = (0,), timeout: float | None = None
