@@ -26,7 +26,9 @@ def client(
         typer.Option("-o", "--output", metavar="DIR", help="Write the module into DIR; else it is printed."),
     ] = None,
     lang: Annotated[Lang, typer.Option("--lang", help="What to write.")] = Lang.python,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that modelver did not write.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that modelver did not write, or you changed.")
+    ] = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Write the module that calls a version through onnxruntime: typed inputs and outputs, labels, conversion.
