@@ -27,17 +27,23 @@ def record(
     bump: BumpOption = "auto",
     reason: ReasonOption = "",
     force_new: ForceNewOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a sidecar or manifest that you edited, too.")] = False,
     dry_run: DryRunOption = False,
     form: FormatOption = Format.table,
 ) -> None:
     """Write the metadata sidecar of what is checked out, for review in a pull request. No commit, no tag.
+
+    It is generated, all but keys that modelver does not know: words belong into the model's README.md. One that was
+    edited by hand is replaced if it was committed or staged, or with --force.
 
     Example:
 
       modelver record digits && git commit -am "digits: more trees"
     """
     opened = repository()
-    plan = opened.record(name, version=version, bump=bump, reason=reason, force_new=force_new, dry_run=dry_run)
+    plan = opened.record(
+        name, version=version, bump=bump, reason=reason, force_new=force_new, force=force, dry_run=dry_run
+    )
     if form is Format.json:
         out_json({**plan.to_dict(), "dry_run": dry_run})
         return

@@ -112,9 +112,12 @@ def mend_file(project: Project, name: str, path: str) -> str:
         again = f"modelver record {name}"
     head = project.git.head().commit
     committed = project.git.files_at(head, [path]).get(path) if head else None
-    if committed is None or committed == project.worktree.read(path):
+    if committed is not None and committed == project.worktree.read(path):
         return again
-    return f"git checkout HEAD -- {shlex.quote(path)}   (or, to make it anew: {again})"
+    by_force = f"{again} --force" if again.startswith("modelver ") else again
+    if committed is None:
+        return by_force
+    return f"git checkout HEAD -- {shlex.quote(path)}   (or, to make it anew: {by_force})"
 
 
 def _check_source(facts: ModelFacts) -> None:

@@ -17,6 +17,7 @@ from modelver.operations.committed import uncommitted
 from modelver.operations.conflicts import read_model, sidecar_fault
 from modelver.operations.facts import ModelFacts, build_sidecar
 from modelver.operations.gating import refuse_unjudged
+from modelver.operations.held import refuse_unheld_text
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.transaction import locked, publish_files
@@ -63,7 +64,13 @@ class RecordPlan:
 
 
 def plan_record(
-    project: Project, name: str, request: Request, *, facts: ModelFacts | None = None, now: datetime | None = None
+    project: Project,
+    name: str,
+    request: Request,
+    *,
+    facts: ModelFacts | None = None,
+    now: datetime | None = None,
+    force: bool = False,
 ) -> RecordPlan:
     """Decide the version and compose the files; nothing is written.
 
@@ -73,9 +80,11 @@ def plan_record(
         request: what the user asked for.
         facts: the model's state, where the caller has read it already.
         now: the current time, for tests.
+        force: plan to replace a file that was edited by hand, too.
 
     Raises:
-        Refused: no version can be made of this state; the message says why.
+        Refused: no version can be made of this state, or a file that would be generated anew was edited by hand; the
+            message says why.
         InvalidInput, NotFound: the model's files can't be read, or there is no such model.
     """
     refuse_incomplete_history(project, name)
@@ -99,12 +108,15 @@ def plan_record(
     contents = {facts.layout.sidecar: yaml.dump(document)}
     if facts.files is not None:
         contents[facts.layout.files] = dump_files(facts.files)
+    if not force:
+        differing = [path for path, data in contents.items() if project.worktree.read(path) != data]
+        refuse_unheld_text(project.git, differing, drop=f"modelver record {name} --force")
     fault = sidecar_fault(project, facts)
     notes = [foreign_note(base, above), f"{fault.message}; it is written anew" if fault else ""]
     return RecordPlan(facts, choice, document, contents, base, note="; ".join(filter(None, notes)))
 
 
-def record(project: Project, name: str, request: Request, *, dry_run: bool = False) -> RecordPlan:
+def record(project: Project, name: str, request: Request, *, force: bool = False, dry_run: bool = False) -> RecordPlan:
     """Write sidecar and file manifest into the working tree; no commit is made.
 
     Raises:
@@ -113,7 +125,7 @@ def record(project: Project, name: str, request: Request, *, dry_run: bool = Fal
     """
     project.require_dvc()
     with locked(project.git) as lock:
-        plan = plan_record(project, name, request)
+        plan = plan_record(project, name, request, force=force)
         refuse_unjudged(project, plan.facts)
         if dry_run:
             return plan

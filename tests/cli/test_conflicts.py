@@ -127,6 +127,7 @@ def test_a_sidecar_that_cannot_be_read_is_said(tagged_repo: Sandbox):
         assert "v0.0.0" not in done.out
     tagged_repo.change("m", 2)
     path.write_text(path.read_text() + "<<<<<<< HEAD\n")
-    assert "it is written anew" in tagged_repo.mv("tag", "--dry-run").err
+    assert "edited by hand" in tagged_repo.mv("tag", "--dry-run", status=2).err
+    assert "it is written anew" in tagged_repo.mv("record", "--dry-run", "--force").err
     tagged_repo.mend(tagged_repo.refused("show"))
     tagged_repo.mv("show")

@@ -37,14 +37,15 @@ class Makes(Base):
         bump: str = "auto",
         reason: str = "",
         force_new: bool = False,
+        force: bool = False,
         dry_run: bool = False,
     ) -> "RecordPlan":
-        """Write the sidecar of what is checked out; arguments and errors as `tag`."""
+        """Write the sidecar of what is checked out, with ``force`` over one that was edited by hand; else as `tag`."""
         project = self._project()
         request = _request(project, version, bump, reason, force_new)
         from modelver.operations.record import record
 
-        return record(project, project.pick_model(model), request, dry_run=dry_run)
+        return record(project, project.pick_model(model), request, force=force, dry_run=dry_run)
 
     def tag(
         self,
