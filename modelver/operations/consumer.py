@@ -11,9 +11,11 @@ from modelver.adapters.git.foreign import ForeignRepository
 from modelver.core.names import shown
 from modelver.core.refs import near, parse_ref, resolve_version
 from modelver.core.registry import ModelVersion, Registry, build_registry
-from modelver.errors import ExternalFailure, NotFound, Refused
+from modelver.errors import ExternalFailure, ModelverError, NotFound, Refused
+from modelver.operations.facts import collect
 from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
+from modelver.operations.snapshot import CommitSnapshot
 
 _CONFIG = ".dvc/config"
 
@@ -109,16 +111,45 @@ class ForeignSource:
             return self._fetched[version.tag]
 
     def remote(self, version: ModelVersion) -> DvcRemote:
-        """See `Source`."""
+        """The one that the version's own commit configures; where its weights are not there, the newest one.
+
+        A storage that moved, or that was configured after the version was made, is known to later commits only.
+        """
+        data = self.git(version).files_at(version.record.commit, [_CONFIG]).get(_CONFIG)
+        refusal: ModelverError | None = None
+        try:
+            remote = self._open(data, f"{version.tag}:{_CONFIG}")
+            if self._holds(remote, version):
+                return remote
+        except (ExternalFailure, Refused) as error:
+            refusal = error
+        try:
+            newer = self._repository.newest([_CONFIG]).get(_CONFIG)
+        except ExternalFailure:  # it has no such branch
+            newer = data
+        if newer != data:
+            other = self._open(newer, f"{self.shown}:{_CONFIG}")
+            if self._holds(other, version):
+                self.notes.append(f"taken from DVC remote {other.name}, which later commits than {version.tag} name")
+                return other
+        if refusal is not None:
+            raise refusal
+        return remote
+
+    def _open(self, data: bytes | None, where: str) -> DvcRemote:
         from modelver.adapters.dvc.foreign import foreign_config
 
-        data = self.git(version).files_at(version.record.commit, [_CONFIG]).get(_CONFIG)
         top = self._repository.folder
         base = top / ".dvc" if top is not None and (top / ".dvc").is_dir() else None
-        config = foreign_config(data, base, f"{version.tag}:{_CONFIG}")
+        config = foreign_config(data, base, where)
         if config.dropped:
             self.notes.append(f"settings of that repository's DVC remotes left out: {', '.join(config.dropped)}")
         return config.open(self._folder / "dvc", self._remote, plain_http=self._plain_http)
+
+    def _holds(self, remote: DvcRemote, version: ModelVersion) -> bool:
+        """Whether the weights are there, as far as one object tells: a folder's listing is stored last."""
+        weights = collect(CommitSnapshot(self.git(version), version.record.commit), version.model).weights
+        return weights is None or remote.stat(weights.md5) is not None
 
 
 def open_source(
@@ -171,15 +202,6 @@ def resolve_among(registry: Registry, text: str, model: str | None) -> ModelVers
     raise NotFound(f"{shown(text)} is no version and no model there", hint=near(text, [*registry.models, *tags]))
 
 
-def refuse_yanked(version: ModelVersion, allowed: bool) -> None:
-    """Raise Refused for a version that was withdrawn, unless that is allowed."""
-    if version.yanked and not allowed:
-        raise Refused(
-            f"{version.tag} was yanked: whoever published it withdrew it",
-            hint=f"modelver get {version.model}@latest   (or --allow-yanked)",
-        )
-
-
 def consumer_cache() -> Path:
     """The user's cache folder for versions of all repositories: ``$XDG_CACHE_HOME/modelver``, or below ``~/.cache``.
 
@@ -202,4 +224,4 @@ def consumer_cache() -> Path:
     return base / "modelver"
 
 
-__all__ = ["ForeignSource", "LocalSource", "Source", "consumer_cache", "open_source", "refuse_yanked", "resolve_among"]
+__all__ = ["ForeignSource", "LocalSource", "Source", "consumer_cache", "open_source", "resolve_among"]

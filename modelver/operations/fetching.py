@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -60,9 +61,10 @@ class ObjectStore:
     Attributes:
         downloaded: bytes that came over the line.
         damaged: objects of the repository's DVC cache that were passed over.
+        mend: who can do what where an object is not on the remote as it should be.
     """
 
-    def __init__(self, folder: Path, local: DvcCache | None, remote: Callable[[], DvcRemote]) -> None:
+    def __init__(self, folder: Path, local: DvcCache | None, remote: Callable[[], DvcRemote], tag: str) -> None:
         self._folder = folder
         self._local = local
         self._open = remote
@@ -71,6 +73,8 @@ class ObjectStore:
         self._stop = Event()
         self.downloaded = 0
         self.damaged: list[Path] = []
+        # a plain push takes a version that Git's remote has for stored
+        self.mend = f"ask whoever published it to run: modelver push {shlex.quote(tag)} --full"
 
     def has(self, wanted: Wanted) -> bool:
         """Whether a cache holds an object of that name and size; its bytes may still be wrong."""
@@ -111,7 +115,7 @@ class ObjectStore:
         except CheckFailed:
             raise
         except ModelverError as error:
-            hint = error.hint or "ask whoever published it to run: modelver push"
+            hint = error.hint or self.mend
             raise type(error)(f"{printable(wanted.path)}: {error.message}", hint) from None
         if not consume(place):
             raise CheckFailed(f"{place} is damaged right after it was written", hint="look at the disk: doctor, fsck")
@@ -192,7 +196,7 @@ class _Download:
             if not resumed:
                 raise CheckFailed(
                     f"{printable(self._wanted.path)}: object {self._wanted.md5} on {where} is damaged: {problem}",
-                    hint="ask whoever published it to push it again; nothing was written",
+                    hint=f"{self._store.mend}   (nothing was written)",
                 )
             # what was there from an earlier run may be at fault: once more, from the start
             resumed = False

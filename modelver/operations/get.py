@@ -9,10 +9,11 @@ from typing import Any
 
 from modelver.adapters.git import GitRepository
 from modelver.core.names import version_tag
+from modelver.core.refs import parse_ref
 from modelver.core.registry import ModelVersion
 from modelver.disk import as_written, copy_file, umask
 from modelver.errors import ExternalFailure, Refused
-from modelver.operations.consumer import Source, consumer_cache, open_source, refuse_yanked
+from modelver.operations.consumer import Source, consumer_cache, open_source
 from modelver.operations.fetching import JOBS, ObjectStore, Tick, holds
 from modelver.operations.landing import Landing, refuse_place
 from modelver.operations.objects import listings_of
@@ -38,7 +39,7 @@ class GetRequest:
         variant: this variant in place of the weights.
         dvc_remote: name of the DVC remote; None means the default one.
         plain_http: let http go over the line unencrypted, beyond this machine.
-        allow_yanked: take a version that was withdrawn, too.
+        allow_yanked: take a version that was withdrawn, too; what an environment runs comes without it.
         force: replace what is at the destination.
         jobs: objects brought at once.
     """
@@ -125,7 +126,8 @@ def plan_get(request: GetRequest, say: Say = lambda _: None) -> GetPlan:
 
     Raises:
         NotFound, InvalidInput: the ref, the repository, or what lies in it.
-        Refused: it was yanked, or may not be written where it shall.
+        Refused: it was yanked and is not what the environment runs that was asked for, or may not be written where it
+            shall.
         CheckFailed: the tag, the sidecar and the manifests disagree.
         ExternalFailure: Git or a remote failed.
     """
@@ -142,8 +144,18 @@ def plan_get(request: GetRequest, say: Say = lambda _: None) -> GetPlan:
     return GetPlan(request, source, pinned, files, target, sum(f.bytes or 0 for f in unique(files)), store)
 
 
-def look_up(request: GetRequest, say: Say) -> tuple[Source, ModelVersion, GitRepository]:
-    """The source, the version that the ref names there, and a Git repository with its files; raises as `plan_get`."""
+def look_up(
+    request: GetRequest, say: Say, *, unyanked: str = "modelver get {}@latest   (or --allow-yanked)"
+) -> tuple[Source, ModelVersion, GitRepository]:
+    """The source, the version that the ref names there, and a Git repository with its files; raises as `plan_get`.
+
+    A yanked version comes where an environment is asked for that runs it, and the source's notes say so.
+
+    Args:
+        request: what is asked for.
+        say: told what the ref became.
+        unyanked: the hint where the version was yanked, with ``{}`` for the model.
+    """
     source = open_source(
         request.repo,
         request.path,
@@ -154,13 +166,20 @@ def look_up(request: GetRequest, say: Say) -> tuple[Source, ModelVersion, GitRep
     version = source.find(request.ref, request.model)
     if version.tag != request.ref:
         say(f"{request.ref} is {version.tag}")
-    refuse_yanked(version, request.allow_yanked)
+    if version.yanked and not request.allow_yanked:
+        asked = parse_ref(request.ref)
+        if asked.kind != "environment" or asked.value not in version.environments:
+            raise Refused(
+                f"{version.tag} was yanked: whoever published it withdrew it",
+                hint=unyanked.format(version.model),
+            )
+        source.notes.append(f"{version.tag} was yanked, and {asked.value} still runs it")
     return source, version, source.git(version)
 
 
 def store_of(source: Source, version: ModelVersion) -> ObjectStore:
     """Where a version's objects come from."""
-    return ObjectStore(consumer_cache() / "objects", source.cache, lambda: source.remote(version))
+    return ObjectStore(consumer_cache() / "objects", source.cache, lambda: source.remote(version), version.tag)
 
 
 def carry_out(plan: GetPlan, progress: Tick = lambda _: None) -> GetResult:
@@ -244,7 +263,7 @@ def get(
         variant: this variant in place of the weights.
         dvc_remote: name of the DVC remote; None means the default one.
         plain_http: let http go over the line unencrypted, beyond this machine.
-        allow_yanked: take a version that was withdrawn, too.
+        allow_yanked: take a version that was withdrawn, too; what an environment runs comes without it.
         force: replace what is at the destination, whole.
         jobs: objects brought at once.
         dry_run: only say what would be done.

@@ -110,7 +110,7 @@ def load(
             weight to make large batches faster.
         dvc_remote: name of the DVC remote; None means the default one.
         plain_http: let http go over the line unencrypted, beyond this machine.
-        allow_yanked: take a version that was withdrawn, too.
+        allow_yanked: take a version that was withdrawn, too; what an environment runs comes without it, with a note.
         jobs: objects brought at once.
         say: told what the ref became.
         progress: told of bytes that are there.
@@ -122,7 +122,7 @@ def load(
     request = GetRequest(
         ref, repo, path, model, variant=variant, dvc_remote=dvc_remote, plain_http=plain_http, allow_yanked=allow_yanked
     )
-    source, version, git = look_up(request, say)
+    source, version, git = look_up(request, say, unyanked="load {}@latest   (or say allow_yanked=True)")
     pinned = pin(git, version)
     store = store_of(source, version)
     files = {f.path: f for f in pinned.files(listings_of(source.cache, store.remote), variant)}

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from consumer import World, files_in, make_world, tree
-from sandbox import Sandbox, environment, start
+from sandbox import Done, Sandbox, environment, start
 
 
 @pytest.fixture
@@ -109,8 +109,41 @@ def test_a_tag_of_gtos_is_checked_by_md5_and_says_so(world):
 def test_a_yanked_version_is_refused(world):
     done = world.failed("m@v1.0.2", status=2)
     assert "yanked" in done.err
+    assert "--allow-yanked" in done.err
     world.get("m@v1.0.2", "--allow-yanked")
     assert files_in(world.box.root / "m-v1.0.2") == world.expected("m", "v1.0.2")
+
+
+def test_what_an_environment_runs_comes_though_it_was_yanked(world, tmp_path):
+    mine = str(tmp_path / "mine.git")  # the world's own is everybody's
+    world.box.run("git", "clone", "-q", "--bare", world.bare, mine)
+    world.box.run("git", f"--git-dir={mine}", "tag", "-a", "-m", "withdrawn", "m@v1.0.0!", "m@v1.0.0^{commit}")
+    done = world.get("m#prod", repo=mine)
+    assert "warning: m@v1.0.0 was yanked, and prod still runs it\n" in done.err
+    assert files_in(world.box.root / "m-v1.0.0") == world.expected("m", "v1.0.0")
+    for ref in ("m@v1.0.0", "refs/tags/m@v1.0.0", "m#prod#1"):  # by its number; by a decision of whenever it was
+        done = world.get(ref, "-o", "other", repo=mine, status=2)
+        assert "was yanked: whoever published it withdrew it" in done.err
+        assert world.box.hint(done) == "modelver get m@latest"
+        assert not (world.box.root / "other").exists()
+    assert "yanked" not in world.get("m@v1.0.0", "--allow-yanked", "-o", "asked", repo=mine).err
+
+
+@pytest.mark.parametrize("left", [100, None], ids=["cut off", "gone"])
+def test_who_published_mends_the_remote_as_the_hint_says(world, tmp_path, left):
+    """A plain push answers that the remote has every version already, and looks at none."""
+    shutil.copytree(world.base / "repo", tmp_path / "publisher", symlinks=True)
+    publisher = Sandbox(tmp_path / "publisher", world.box.env)
+    publisher.git("remote", "add", "origin", world.bare)
+    entry = next(entry for entry in world.files("m", "v1.0.1") if entry["bytes"] > 100)
+    whole = world.stored(entry["md5"]).read_bytes()
+    with world.harmed(entry["md5"], whole[:left] if left else None):
+        done = world.failed("m@v1.0.1", status=1 if left else 3)
+        assert "ask whoever published it to run: " in done.err
+        publisher.mend(Done(1, "", "hint: " + world.box.hint(done).partition(" to run: ")[2]))
+        assert world.stored(entry["md5"]).read_bytes() == whole
+        world.get("m@v1.0.1")
+    assert files_in(world.box.root / "m-v1.0.1") == world.expected("m", "v1.0.1")
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,23 @@ def test_unknown_yanked_and_variant(world):
         modelver.load("net@v7", world.bare)
     with pytest.raises(NotFound):
         modelver.load("net", world.bare, variant="int8")
-    with pytest.raises(Refused, match="yanked"):
+    with pytest.raises(Refused, match="yanked") as raised:
         modelver.load("m@v1.0.2", world.bare)
+    assert "allow_yanked=True" in raised.value.hint
+
+
+def test_what_an_environment_runs_is_loaded_though_it_was_yanked(world, tmp_path):
+    mine = str(tmp_path / "mine.git")  # the world's own is everybody's
+    world.box.run("git", "clone", "-q", "--bare", world.bare, mine)
+    tag = ["git", f"--git-dir={mine}", "tag", "-a", "-m", "said"]
+    world.box.run(*tag, "net#prod#1", "net@v1.0.0^{commit}")
+    assert modelver.load("net#prod", mine).notes == ()
+    world.box.run(*tag, "net@v1.0.0!", "net@v1.0.0^{commit}")
+    loaded = modelver.load("net#prod", mine)
+    np.testing.assert_allclose(loaded.run({"x": ROWS})["y"], _answer(10, 11), rtol=1e-3, atol=1e-4)
+    assert loaded.notes == ("net@v1.0.0 was yanked, and prod still runs it",)
+    with pytest.raises(Refused, match="yanked"):
+        modelver.load("net@v1.0.0", mine)
 
 
 def test_options_and_providers_of_ones_own(world):
