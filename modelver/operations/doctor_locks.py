@@ -45,7 +45,7 @@ def dvc_locks(scene: Scene) -> Iterator[Problem]:
     scratch = scene.root / ".dvc" / "tmp"
     if not scene.is_own(scratch / "lock"):
         return
-    if _is_broken(scratch / "rwlock") and not dvc_is_running(scene.root):
+    if _is_broken(scratch / "rwlock") and not dvc_is_running(scene.root, [scratch / "rwlock"]):
         yield Problem(
             "dvc-rwlock",
             ".dvc/tmp/rwlock is broken: a DVC that was killed has written half of it",
@@ -53,7 +53,8 @@ def dvc_locks(scene: Scene) -> Iterator[Problem]:
             "rm -f .dvc/tmp/rwlock",
             partial(_remove_rwlock, scene, scratch / "rwlock"),
         )
-    if scene.settings.hardlink_lock and (scratch / "lock").exists() and not dvc_is_running(scene.root):
+    lock = scratch / "lock"
+    if scene.settings.hardlink_lock and lock.exists() and not dvc_is_running(scene.root, [lock]):
         yield Problem(
             "dvc-lock",
             ".dvc/tmp/lock is there, and no DVC runs here; with core.hardlink_lock it stays for a year",
@@ -67,8 +68,8 @@ CHECKS = (git_locks, dvc_locks)
 
 def _held(scene: Scene, locks: list[Path]) -> bool:
     """DVC writes Git's files by itself, without a process named git."""
-    return git_is_running(scene.git) or (
-        can_be_seen() and (dvc_is_running(scene.root) or any(is_open(lock) for lock in locks))
+    return git_is_running(scene.git, locks) or (
+        can_be_seen() and (dvc_is_running(scene.root, locks) or any(is_open(lock) for lock in locks))
     )
 
 
@@ -79,7 +80,7 @@ def _remove_git_lock(scene: Scene, place: Path, identity: tuple[int, ...]) -> No
 
 
 def _remove_rwlock(scene: Scene, place: Path) -> None:
-    if dvc_is_running(scene.root):
+    if dvc_is_running(scene.root, [place]):
         raise Refused("a DVC command is running", hint="wait for it to end, then run this again")
     remove_file(place)
 

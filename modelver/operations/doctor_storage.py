@@ -160,7 +160,8 @@ def _is_dead(scene: Scene, place: Path) -> bool:
     if time.time() - _newest(place) < patience:
         return False
     if place.is_dir():
-        return not dvc_is_running(scene.root) and not _is_locked(place) and not any(map(is_open, _files(place)))
+        used = dvc_is_running(scene.root, [place]) or _is_locked(place) or any(map(is_open, _files(place)))
+        return not used
     return not is_open(place)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from modelver.adapters.git import GitRepository
@@ -20,21 +20,36 @@ def can_be_seen() -> bool:
     return (_PROC / "self" / "comm").exists()
 
 
-def git_is_running(git: GitRepository) -> bool:
-    """Whether a Git process works in this repository (elsewhere than on Linux, whether a lock is young)."""
+def git_is_running(git: GitRepository, locks: Iterable[Path] = ()) -> bool:
+    """Whether a Git process works in this repository (elsewhere than on Linux, whether a lock is young).
+
+    Args:
+        git: the repository.
+        locks: files that a Git may hold. Where another user's process works can't be seen; a Git of the user whom one
+            of them belongs to counts as one that works here.
+    """
     if not can_be_seen():
         index = git.git_dir / "index.lock"
         return index.exists() and time.time() - index.stat().st_mtime < 5
+    owners = _owners(locks)
+    if _are_hidden(owners):
+        return True
     homes = (git.root, git.common_dir)
-    return any(name == "git" and not _only_reads(words) for _, name, words in _working_in(homes))
+    return any(_is_git(name) and not _only_reads(name, words) for _, name, words in _working_in(homes, owners))
 
 
-def dvc_is_running(root: Path) -> bool:
-    """Whether DVC, or another modelver, works below ``root``; where processes can't be seen, that it does."""
+def dvc_is_running(root: Path, locks: Iterable[Path] = ()) -> bool:
+    """Whether DVC, or another modelver, works below ``root``; where processes can't be seen, that it does.
+
+    ``locks`` are files that it may hold, as for `git_is_running`.
+    """
     if not can_be_seen():
         return True
+    owners = _owners(locks)
+    if _are_hidden(owners):
+        return True
     wrappers = _ancestors()  # such as `uv run modelver`, which is named in its own command line
-    for pid, _, words in _working_in((root,)):
+    for pid, _, words in _working_in((root,), owners):
         programs = {Path(word).name for word in words[:4]}
         if "dvc" in programs or ("modelver" in programs and pid not in wrappers):
             return True
@@ -49,18 +64,59 @@ def is_open(path: Path) -> bool:
     return any(link == real for pid in _others() for link in _open_files(pid))
 
 
-def _working_in(homes: tuple[Path, ...]) -> Iterator[tuple[int, str, list[str]]]:
-    """Id, name and command line of each other process whose folder lies in one of those."""
+def _working_in(homes: tuple[Path, ...], owners: frozenset[int]) -> Iterator[tuple[int, str, list[str]]]:
+    """Id, name and command line of each other process whose folder lies in one of those.
+
+    Also of those whose folder can't be seen and whose user is among ``owners``.
+    """
     tops = [os.path.realpath(home) for home in homes]
     for entry in _others():
         try:
             name = (entry / "comm").read_text("utf-8", "replace").strip()
             words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
-            cwd = os.path.realpath((entry / "cwd").readlink())
-        except OSError:  # ended meanwhile, or another user's
+            try:
+                cwd = os.path.realpath((entry / "cwd").readlink())
+            except PermissionError:
+                here = not owners.isdisjoint(_users(entry))
+            else:
+                here = any(cwd == top or cwd.startswith(top + os.sep) for top in tops)
+        except OSError:  # ended meanwhile
             continue
-        if any(cwd == top or cwd.startswith(top + os.sep) for top in tops):
+        if here:
             yield int(entry.name), name, words
+
+
+def _owners(files: Iterable[Path]) -> frozenset[int]:
+    found = set()
+    for file in files:
+        try:
+            found.add(file.lstat().st_uid)
+        except OSError:  # gone meanwhile
+            continue
+    return frozenset(found)
+
+
+def _users(entry: Path) -> set[int]:
+    """Real, effective, saved and file system user of a process that lives; its folder may be said to be root's."""
+    lines = (entry / "status").read_text("utf-8", "replace").splitlines()
+    fields = {key: value.split() for key, _, value in (line.partition(":") for line in lines)}
+    if fields.get("State", ["Z"])[0] in ("Z", "X"):  # dead, and its parent has not asked yet
+        return set()
+    return {int(word) for word in fields.get("Uid", ())}
+
+
+def _are_hidden(owners: frozenset[int]) -> bool:
+    """Whether one of those is another user, and /proc is mounted so that it shows one's own processes only.
+
+    ``hidepid``: https://docs.kernel.org/filesystems/proc.html#mount-options
+    """
+    if owners <= {os.geteuid()}:
+        return False
+    try:
+        (_PROC / "1" / "comm").read_bytes()
+    except OSError:
+        return True
+    return False
 
 
 def _others() -> Iterator[Path]:
@@ -89,5 +145,10 @@ def _open_files(pid: Path) -> list[str]:
         return []
 
 
-def _only_reads(words: list[str]) -> bool:
-    return next((word in _READERS for word in words[1:] if not word.startswith("-")), False)
+def _is_git(name: str) -> bool:
+    return name == "git" or name.startswith("git-")
+
+
+def _only_reads(name: str, words: list[str]) -> bool:
+    asked = [name.removeprefix("git-")] if name != "git" else words[1:]
+    return next((word in _READERS for word in asked if not word.startswith("-")), False)

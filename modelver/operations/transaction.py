@@ -365,7 +365,7 @@ def clear_stale_locks(git: GitRepository, locks: Sequence[Path]) -> None:
         present = [lock for lock in locks if lock.exists()]
         if not present:
             return
-        if not git_is_running(git):
+        if not git_is_running(git, present):
             for lock in present:
                 remove_file(lock)
             return
