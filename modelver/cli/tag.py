@@ -1,5 +1,6 @@
 """``modelver tag``."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -97,7 +98,13 @@ def tag(
         return
     if fetch:
         raise InvalidInput("--fetch goes with --recorded", hint="modelver tag --recorded --fetch")
-    result = repository().tag(
+
+    def tell(result: "TagResult") -> None:
+        pushed = _pushed([result], how) if how is not None and not dry_run else None
+        _answer(result, pushed, push, dry_run, form)
+        sys.stdout.flush()  # what nobody was told has not ended
+
+    repository().tag(
         name,
         message=message,
         version=version,
@@ -109,8 +116,11 @@ def tag(
         to_push=push,
         dry_run=dry_run,
         say=say,
+        told=tell,
     )
-    pushed = _pushed([result], how) if how is not None and not dry_run else None
+
+
+def _answer(result: "TagResult", pushed: "PushResult | None", push: bool, dry_run: bool, form: Format) -> None:
     if form is Format.json:
         out_json(result.to_dict() | ({"push": pushed.to_dict()} if pushed else {}))
         return

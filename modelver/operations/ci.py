@@ -16,7 +16,8 @@ from modelver.operations.facts import ModelFacts, collect, model_names, read_sid
 from modelver.operations.project import Project
 from modelver.operations.record import base_of, compare_with
 from modelver.operations.snapshot import CommitSnapshot
-from modelver.operations.tag import TagResult, made_before, tag
+from modelver.operations.tag import TagResult, tag
+from modelver.operations.tag_result import made_before
 
 Say = Callable[[str], None]
 

@@ -1,89 +1,30 @@
 """`modelver tag`: record, commit, and make the version's tag, all or nothing."""
 
 import hashlib
-import re
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, cast
 
 from modelver.adapters import dvc_project
 from modelver.adapters.git.objects import committer, write_blob, write_commit, write_tag
 from modelver.core import starter, variants
-from modelver.core.environments import trailers_in
 from modelver.core.layout import DVC_LOCK
 from modelver.core.manifest import tree_digest
 from modelver.core.names import check_case, version_tag
-from modelver.core.plan import Choice, Request, tag_message
+from modelver.core.plan import Request, tag_message
 from modelver.core.registry import ModelVersion
-from modelver.core.versions import LEVELS, Level, Version
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.committed import refuse_uncommitted
 from modelver.operations.conflicts import read_model, refuse_half_done
 from modelver.operations.facts import ModelFacts
 from modelver.operations.gating import refuse_behind, refuse_unjudged
 from modelver.operations.project import Project
-from modelver.operations.record import (
-    RecordPlan,
-    base_of,
-    compare_with,
-    plan_record,
-    refuse_incomplete_history,
-    with_manifest,
-)
-from modelver.operations.transaction import Change, Transaction, blob_before, locked, main_or_linked, publish
+from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history, with_manifest
+from modelver.operations.tag_result import TagResult, cut_off, made_before
+from modelver.operations.transaction import Change, Once, Transaction, blob_before, locked, main_or_linked, publish
+from modelver.operations.unfinished import ended
 from modelver.operations.weights import check_weights
 
 Say = Callable[[str], None]
-
-_BUMP = re.compile(rf"({'|'.join(LEVELS)}) \((.*)\)")
-"""The trailer ``Modelver-Bump``, as `tag_message` writes it."""
-
-
-@dataclass(frozen=True)
-class TagResult:
-    """What `tag` did, or with ``dry_run`` would do.
-
-    Attributes:
-        model, version, tag: names.
-        commit: the tagged commit; None in a dry run that would make one.
-        previous: the version before.
-        choice: the bump and its reasons.
-        committed: whether a commit was made for sidecar and manifests.
-        files: what that commit holds.
-        steps: the ordered steps, in words.
-        dry_run: whether nothing was written.
-        tag_object: the tag object that was made; None in a dry run.
-        made_before: HEAD carried the version already, and nothing was made.
-    """
-
-    model: str
-    version: str
-    tag: str
-    commit: str | None
-    previous: str | None
-    choice: Choice
-    committed: bool
-    files: tuple[str, ...]
-    steps: tuple[str, ...]
-    dry_run: bool
-    tag_object: str | None = None
-    made_before: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return {
-            "model": self.model,
-            "version": self.version,
-            "tag": self.tag,
-            "commit": self.commit,
-            "previous": self.previous,
-            "bump": {"level": self.choice.level, "reasons": list(self.choice.reasons)},
-            "committed": self.committed,
-            "files": list(self.files),
-            "steps": list(self.steps),
-            "dry_run": self.dry_run,
-        }
 
 
 def tag(
@@ -97,6 +38,7 @@ def tag(
     to_push: bool = False,
     dry_run: bool = False,
     say: Say = lambda _: None,
+    told: Callable[[TagResult], None] = lambda _: None,
 ) -> TagResult:
     """Publish the state that is checked out as a version, locally.
 
@@ -111,6 +53,8 @@ def tag(
             other is made. So the rerun of a `tag --push` that was cut off before its push publishes what it had made.
         dry_run: only plan.
         say: told of what goes on, a sentence at a time.
+        told: called with what was made; only then the call has ended. The same call once more after one that was cut
+            off ends that: it answers what that would have, and makes no other version.
 
     Raises:
         Refused: a precondition does not hold; the message names the command that mends it.
@@ -125,15 +69,24 @@ def tag(
         refuse_uncommitted(project, read_model(project, name))
         _bring_up_to_date(project, name, say)
     with locked(project.git) as lock:
-        return _tag(
-            project, name, request, message=message, sign=sign, to_push=to_push, dry_run=dry_run, say=say, lock=lock
+        command = " ".join(
+            ["tag", name, *(["--force-new"] if request.force_new else []), *(["--push"] if to_push else [])]
         )
+        made = _tag(
+            project, name, request, command, message=message, sign=sign, to_push=to_push, dry_run=dry_run, say=say,
+            lock=lock,
+        )  # fmt: skip
+    told(made)
+    if not dry_run:
+        ended(project.git, command)
+    return made
 
 
 def _tag(
     project: Project,
     name: str,
     request: Request,
+    command: str,
     *,
     message: str,
     sign: bool,
@@ -154,6 +107,9 @@ def _tag(
     refuse_failed(project, facts)
     refuse_uncommitted(project, facts)
     check_weights(project, facts, say)
+    made = cut_off(project, facts, request, command, dry_run=dry_run, say=say)
+    if made is not None:
+        return made
     made = made_before(project, facts, request, say=say, dry_run=dry_run)
     if made is not None:
         if not to_push:
@@ -208,7 +164,7 @@ def _tag(
         tag_object=tag_object,
         files={path: Change(blob_before(git, path), blobs.get(path)) for path in changes},
     )
-    publish(git, transaction, plan.contents, lock=lock)
+    publish(git, transaction, plan.contents, lock=lock, once=Once(command, tag_name))
     return _result(plan, tag_name, commit, sorted(changes), steps, dry_run=False, tag_object=tag_object)
 
 
@@ -260,60 +216,6 @@ def _bring_up_to_date(project: Project, name: str, say: Say) -> None:
     targets = [stage for stage in wanted if stage in known] or sorted(known)
     if targets:
         dvc_project.repro(project.root, targets)
-
-
-def made_before(
-    project: Project, facts: ModelFacts, request: Request, *, dry_run: bool = False, say: Say = lambda _: None
-) -> TagResult | None:
-    """The version that HEAD carries, as `tag` answered when it made it, where the Git remote does not have it yet.
-
-    None where something has changed since; and for who asks for another version of the same weights, or by another
-    name, as that is not the one that is meant.
-    """
-    head, base = project.git.head().commit, base_of(project, facts.name)
-    if base is None or base.record.commit != head or base.yanked or request.force_new:
-        return None
-    if request.version not in (None, base.version) or project.git.changed_paths(facts.owned_paths()):
-        return None
-    remote = project.git.default_remote()
-    if remote is None or compare_with(project, base, facts)[1]:
-        return None
-    try:
-        there = project.git.remote_tags(remote, base.tag).get(base.tag)
-    except (ExternalFailure, Refused):
-        there = None  # the push will say what is wrong with it
-    if there == base.record.object_id:
-        return None
-    say(f"{base.tag} is HEAD's version already, and {remote} does not have it yet")
-    return _as_made(project, base, dry_run=dry_run)
-
-
-def _as_made(project: Project, version: ModelVersion, *, dry_run: bool) -> TagResult:
-    ref = f"refs/tags/{version.tag}"
-    said = trailers_in(project.git.text("for-each-ref", "--format=%(contents:body)", "--", ref))
-    why = _BUMP.fullmatch(said.get("Modelver-Bump", ""))
-    previous = said.get("Modelver-Previous")
-    choice = Choice(
-        version.version,
-        Version.parse(previous) if previous else None,
-        cast("Level", why[1]) if why else "none",
-        tuple(why[2].split("; ")) if why else (),
-        said.get("Modelver-Override", ""),
-    )
-    return TagResult(
-        model=version.model,
-        version=str(version.version),
-        tag=version.tag,
-        commit=version.record.commit,
-        previous=previous,
-        choice=choice,
-        committed=False,
-        files=(),
-        steps=(f"take {version.tag}, which is there",),
-        dry_run=dry_run,
-        tag_object=version.record.object_id,
-        made_before=True,
-    )
 
 
 def _refuse_second(project: Project, name: str, commit: str) -> None:
@@ -383,4 +285,4 @@ def _result(
     )
 
 
-__all__ = ["TagResult", "made_before", "refuse_failed", "refuse_stale", "tag"]
+__all__ = ["TagResult", "refuse_failed", "refuse_stale", "tag"]

@@ -1,8 +1,9 @@
-"""What commands that must not be done twice had made when they were cut off.
+"""What commands that can't be done twice had made when they were cut off.
 
-`rollback --to-previous` once more goes back once more, and `tag --force-new` makes one more version: that is what they
-are for. Whoever runs one again since it was killed means something else by the same words. So such a command leaves a
-note before its refs move, and removes it by its last act, once it has answered; the same command takes up from there.
+`rollback --to-previous` once more goes back once more, `tag --force-new` makes one more version, and `tag` says that
+nothing has changed: that is what they are for. Whoever runs one again since it was killed means something else by the
+same words. So such a command leaves a note before its refs move, and removes it by its last act, once it has answered;
+the same command takes up from there.
 The note counts only as long as the ref still shows what it says: what was undone, or gone on from, is not found.
 """
 

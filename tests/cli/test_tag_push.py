@@ -1,5 +1,6 @@
 """`modelver tag --push` that ended, or was cut off, between the tag and the push: the same command once more."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -46,11 +47,19 @@ def test_the_rerun_publishes_what_was_made_and_nothing_else(box, hub, storage):
     commit, made = box.git("rev-parse", "HEAD"), box.git("rev-parse", "m@v1.0.0")
     done = box.mv("tag", "m", "--push")
     assert done.out.startswith("m@v1.0.0 (")
-    assert "m@v1.0.0 is HEAD's version already, and origin does not have it yet\n" in done.err
+    assert "note: m@v1.0.0 was made by a run that was cut off, and this one ends it\n" in done.err
     assert box.tags() == hub.tags() == ["m@v1.0.0"]
     assert hub.refs() == {"refs/heads/main": commit, "refs/tags/m@v1.0.0": made}
     assert box.git("rev-parse", "HEAD") == commit
     assert storage.objects() == needed(box, "v1.0.0")
+
+
+def test_what_was_made_before_is_published_though_nothing_remembers_it(box, hub, storage):
+    cut_off(box, storage, "tag", "m", "--push")
+    shutil.rmtree(box.root / ".git/modelver")
+    done = box.mv("tag", "m", "--push")
+    assert "m@v1.0.0 is HEAD's version already, and origin does not have it yet\n" in done.err
+    assert box.tags() == hub.tags() == ["m@v1.0.0"]
 
 
 def test_the_answer_is_that_of_the_first_run(box, hub, storage):
@@ -82,6 +91,7 @@ def test_without_push_the_hint_publishes_it(box, hub, storage):
     assert "the weights of m have not changed since v1.0.0, which is not published yet" in refused.err
     box.mend(refused)
     assert hub.tags() == ["m@v1.0.0"]
+    assert "origin: has m@v1.0.0 already" in box.mv("tag", "m", "--push").out, "the first such command has not ended"
     refused = box.refused("tag", "m", "--push")
     assert "have not changed since v1.0.0\n" in refused.err
     assert box.hint(refused) == "modelver tag m --force-new"
@@ -145,3 +155,33 @@ def test_plain_http_goes_through_to_the_push(box, hub):
     assert "is not encrypted" not in box.mv("tag", "m", "--push", "--dvc-remote", "plain", "--plain-http", status=3).err
     assert "go with --push" in box.refused("tag", "m", "--plain-http").err
     assert hub.refs() == {}
+
+
+KILLED_AFTER_THE_REFS = """\
+#!/bin/sh
+real=$(PATH="$REAL_PATH" command -v git)
+case " $* " in *" update-ref "*) "$real" "$@"; kill -9 $PPID; exit 0 ;; esac
+exec "$real" "$@"
+"""
+
+
+@pytest.mark.parametrize("push", [(), ("--push",)], ids=["here", "pushed"])
+def test_the_rerun_of_a_forced_version_that_was_cut_off_makes_no_other(box, hub, storage, push):
+    box.mv("tag", "m", "--push")
+    shim = box.root.parent / "shim"
+    shim.mkdir()
+    (shim / "git").write_text(KILLED_AFTER_THE_REFS)
+    (shim / "git").chmod(0o755)
+    command = ("tag", "m", "--force-new", *push)
+    path = f"{shim}{os.pathsep}{box.env['PATH']}"
+    killed = Sandbox(box.root, box.env).mv(*command, status=None, PATH=path, REAL_PATH=box.env["PATH"])
+    assert killed.status == -9
+    assert box.tags() == ["m@v1.0.0", "m@v1.0.1"]
+    assert "has made m@v1.0.1" in box.mv(*command, "--dry-run").out
+    rerun = box.mv(*command)
+    assert rerun.out.startswith("m@v1.0.1 (")
+    assert "m@v1.0.1 was made by a run that was cut off" in rerun.err
+    assert box.tags() == ["m@v1.0.0", "m@v1.0.1"]
+    assert hub.tags() == (box.tags() if push else ["m@v1.0.0"])
+    box.mv(*command)
+    assert box.tags() == ["m@v1.0.0", "m@v1.0.1", "m@v1.0.2"], "the second command is a second version"

@@ -61,6 +61,7 @@ class Makes(Base):
         to_push: bool = False,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda _: None,
+        told: Callable[["TagResult"], None] = lambda _: None,
     ) -> "TagResult":
         """Make a version of what is checked out: recorded, committed and tagged, or nothing of it.
 
@@ -76,6 +77,8 @@ class Makes(Base):
             to_push: it is pushed next (`push_new`): a version that HEAD carries and the Git remote lacks is the one.
             dry_run: only plan.
             say: told of what goes on.
+            told: called with what was made. Killed before that has returned, the same call once more ends this one, and
+                makes no other version.
 
         Raises:
             Refused: a precondition does not hold; ``hint`` is the command that mends it.
@@ -96,6 +99,7 @@ class Makes(Base):
             to_push=to_push,
             dry_run=dry_run,
             say=say,
+            told=told,
         )
 
     def tag_recorded(
