@@ -1,15 +1,19 @@
 """Killing a command of modelver at every system call that changes something.
 
-strace kills a process as it enters its N-th call of a set, so the N-th call is not carried out and all before it are.
-Its count is per process, so Python and each Git that it starts are counted and killed on their own: a stand-in for
-``git``, first on PATH, counts the invocations and puts the K-th under strace.
+strace kills a process as it enters its N-th call of one name, so the N-th call is not carried out, and all before are.
+It counts the calls of each name on their own, also where it is given a set of them, and those of each thread. So a
+point has a name; Python and each Git that it starts are killed on their own, by a stand-in for ``git``, first on PATH,
+that counts the invocations and puts the K-th under strace; and what works in several threads is told to work in one
+(``--jobs 1``), as the calls of others than the main one are no points.
 """
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,13 +25,20 @@ PARTS = range(8)
 """A whole sweep is divided, so that it can be carried on where it stopped, and by several processes at once."""
 
 CHANGES = (
-    "rename,renameat,renameat2,write,pwrite64,writev,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,"
-    "mkdir,mkdirat,fsync,fdatasync,ftruncate"
-)
-"""Calls before which a process is killed."""
+    "rename", "renameat", "renameat2", "write", "pwrite64", "writev", "pwritev", "pwritev2", "sendfile", "splice",
+    "copy_file_range", "link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat",
+    "fsync", "fdatasync", "truncate", "ftruncate", "fallocate", "chmod", "fchmod", "fchmodat", "utimensat", "openat",
+    "ioctl",
+)  # fmt: skip
+"""Calls before which a process is killed, where they change something."""
 
-WAITS = ",poll,ppoll,wait4,waitid,vfork,clone,clone3"
+WAITS = ("poll", "ppoll", "wait4", "waitid", "vfork", "clone", "clone3")
 """For Python also these: killed there, it leaves a Git behind that goes on alone."""
+
+_ONLY_WHERE = {"openat": re.compile("O_CREAT|O_TRUNC|O_TMPFILE"), "ioctl": re.compile("CLONE")}
+"""Most calls of these names change nothing: what their arguments must say."""
+
+_FAILED = re.compile(r"\) += -1 E")
 
 SHIM = """\
 #!/bin/sh
@@ -37,9 +48,10 @@ if [ "$KILL_MODE" = count ]; then
     exec strace -qq -o "$KILL_DIR/git.$number" -e trace=$KILL_CALLS "$KILL_GIT" "$@"
 fi
 [ $number = "$KILL_GIT_NUMBER" ] || exec "$KILL_GIT" "$@"
-strace -qq -o /dev/null -e trace=$KILL_CALLS -e inject=$KILL_CALLS:signal=KILL:when=$KILL_WHEN "$KILL_GIT" "$@"
+strace -qq -o /dev/null -e trace=$KILL_CALL -e inject=$KILL_CALL:signal=KILL:when=$KILL_WHEN "$KILL_GIT" "$@"
 status=$?
 [ $status = 137 ] || exit $status
+: > "$KILL_DIR/killed"
 [ "$KILL_MODE" = both ] && kill -9 $PPID
 kill -9 $$
 """
@@ -52,17 +64,17 @@ class Point:
     Attributes:
         mode: ``python`` (Git goes on), ``git`` (Python goes on) or ``both`` (as when the power fails).
         process: which Git, counted from 1; 0 for Python.
-        when: which call of that process, counted from 1.
-        call: its name, for the report.
+        call: the name of the call.
+        when: which of that name in that process, counted from 1.
     """
 
     mode: str
     process: int
-    when: int
     call: str
+    when: int
 
     def __str__(self) -> str:
-        return f"{self.mode}-{self.process}-{self.when}-{self.call}"
+        return f"{self.mode}-{self.process}-{self.call}-{self.when}"
 
 
 class Killer:
@@ -79,35 +91,45 @@ class Killer:
     def points(self, box: Sandbox) -> list[Point]:
         """Carry the command out, and tell of all points at which it could be killed."""
         log = self.scratch / "python"
-        done = self._run(box, ["strace", "-qq", "-o", str(log), "-e", f"trace={CHANGES}{WAITS}"], "count")
+        done = self._run(box, ["strace", "-qq", "-o", str(log), "-e", f"trace={_set(CHANGES + WAITS)}"], "count")
         assert done == 0
-        found = [Point("python", 0, n, call) for n, call in _calls(log)]
+        found = [Point("python", 0, call, n) for call, n in _calls(log)]
         for process in itertools.count(1):
             log = self.scratch / f"git.{process}"
             if not log.exists():
                 break
-            found += [Point(mode, process, n, call) for mode in ("git", "both") for n, call in _calls(log)]
+            found += [Point(mode, process, call, n) for mode in ("git", "both") for call, n in _calls(log)]
         return found
 
     def kill(self, box: Sandbox, point: Point) -> int:
-        """Carry the command out up to a point; its exit status, -9 where Python was killed."""
-        if point.mode == "python":
-            calls = CHANGES + WAITS
-            inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={point.when}"]
-            return self._run(box, ["strace", "-qq", "-o", "/dev/null", *inject], "none")
-        return self._run(box, [], point.mode, point.process, point.when)
+        """Carry the command out up to a point; its exit status, -9 where Python was killed.
 
-    def _run(self, box: Sandbox, prefix: list[str], mode: str, process: int = 0, when: int = 0) -> int:
+        How often Python waits depends on the machine. All else it does in one order, so a point at which nothing was
+        killed is a fault of the sweep.
+        """
+        if point.mode == "python":
+            inject = ["-e", f"trace={point.call}", "-e", f"inject={point.call}:signal=KILL:when={point.when}"]
+            status = self._run(box, ["strace", "-qq", "-o", "/dev/null", *inject], "none")
+            killed = status == -9
+        else:
+            status = self._run(box, [], point.mode, point.process, point)
+            killed = (self.scratch / "killed").exists()
+        assert killed or point.call in WAITS, f"nothing was killed; the command ended with {status}"
+        return status
+
+    def _run(self, box: Sandbox, prefix: list[str], mode: str, process: int = 0, point: Point | None = None) -> int:
         (self.scratch / "count").write_text("0\n")
+        (self.scratch / "killed").unlink(missing_ok=True)
         env = {
             **box.env,
             "PATH": f"{self.scratch}{os.pathsep}{box.env['PATH']}",
             "KILL_DIR": str(self.scratch),
             "KILL_MODE": mode,
-            "KILL_CALLS": CHANGES,
+            "KILL_CALLS": _set(CHANGES),
+            "KILL_CALL": point.call if point else "",
             "KILL_GIT": str(self.git),
             "KILL_GIT_NUMBER": str(process),
-            "KILL_WHEN": str(when),
+            "KILL_WHEN": str(point.when if point else 0),
         }
         done = subprocess.run([*prefix, *self.command], cwd=box.root, env=env, capture_output=True, check=False)
         assert b"Traceback" not in done.stderr, done.stderr.decode()
@@ -115,12 +137,12 @@ class Killer:
 
 
 def part_of(points: Sequence[Point], part: int) -> list[Point]:
-    """One of `PARTS`, chosen by the number of the call.
+    """One of `PARTS`, chosen by the point's name.
 
     How often Python polls differs from run to run, and so does the list of points: a share of the list would let some
     slip through between two processes, each of which has a list of its own.
     """
-    return [point for point in points if (point.process + point.when) % len(PARTS) == part]
+    return [point for point in points if zlib.crc32(str(point).encode()) % len(PARTS) == part]
 
 
 def sweep(points: Sequence[Point], check: Callable[[Point, Path], None], scratch: Path) -> None:
@@ -142,7 +164,21 @@ def sweep(points: Sequence[Point], check: Callable[[Point, Path], None], scratch
     assert not failures, f"{len(failures)} of {len(points)} points:\n" + "\n".join(failures)
 
 
-def _calls(log: Path) -> list[tuple[int, str]]:
-    """Number and name of each call in strace's log."""
-    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if "(" in line and line[0].isalpha()]
-    return [(n, line.partition("(")[0]) for n, line in enumerate(lines, start=1)]
+def _set(calls: Sequence[str]) -> str:
+    """For strace; not every processor has all of them."""
+    return ",".join(f"?{call}" for call in calls)
+
+
+def _calls(log: Path) -> list[tuple[str, int]]:
+    """Name and number of each call in strace's log that changed something, or waited."""
+    found = []
+    count: Counter[str] = Counter()
+    for line in log.read_text("utf-8", "replace").splitlines():
+        call = line.partition("(")[0]
+        if call not in CHANGES + WAITS or call == line:
+            continue
+        count[call] += 1
+        only = _ONLY_WHERE.get(call)
+        if call in WAITS or not (_FAILED.search(line) or (only and not only.search(line))):
+            found.append((call, count[call]))
+    return found
