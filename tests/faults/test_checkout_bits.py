@@ -48,6 +48,13 @@ class Clone:
             if p.is_file()
         }
 
+    def all_but_weights(self) -> tuple[object, ...]:
+        """HEAD, refs, index and files; without the weights, and without DVC's cache, which is harmed."""
+        refs, index, head, files = self.box.fingerprint()
+        own = {p: d for p, d in files.items() if not p.startswith((f"models/{self.model}/weights/", ".dvc/cache/"))}
+        assert len(own) < len(files)
+        return refs, index, head, own
+
     def holds(self, version: str) -> bool:
         return {path: data for path, (_, _, data) in self.weights().items()} == self.world.expected(self.model, version)
 
@@ -114,8 +121,15 @@ def test_every_bit(clone):
 
 
 def test_git_checkout_itself(clone):
-    """One harm of each sort to each object: the command fails, the weights stay, and mended it works."""
+    """One harm of each sort to each object: the command fails, the weights stay, and mended it works.
+
+    Git has moved HEAD and its own files by then: the hook runs after that. All else is as a checkout without the hook
+    leaves it, and `git status` has nothing to say; what the error names brings the weights.
+    """
     before = clone.weights()
+    clone.box.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", "m@v1.0.0")
+    moved = clone.all_but_weights()
+    clone.box.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", "m@v1.0.1")
     for number, place in enumerate(clone.objects):
         data = place.read_bytes()
         other = clone.objects[number - 1].read_bytes()
@@ -125,7 +139,19 @@ def test_git_checkout_itself(clone):
                 done = clone.box.run("git", "checkout", "-q", "m@v1.0.0", status=1)
                 assert "error: " in done.err
                 assert "models/m/weights" in done.err or str(place) in done.err
-            assert clone.weights() == before
+                assert clone.weights() == before
+                assert clone.all_but_weights() == moved
+                assert clone.box.git("rev-parse", "HEAD") == clone.new
+                assert clone.box.git("status", "--porcelain") == ""
+                if harm is harms[0]:  # as harmed as before
+                    assert "error: " in clone.box.mv("restore", status=1).err
+                    assert clone.weights() == before
+            if number == 1:
+                clone.box.mv("restore")
+                assert clone.holds("v1.0.0")
+                clone.box.git("checkout", "-q", "m@v1.0.1")
+                before = clone.weights()
+                continue
             clone.box.git("-c", "core.hooksPath=/dev/null", "checkout", "-q", "m@v1.0.1")
     clone.box.git("checkout", "-q", "m@v1.0.0")
     assert clone.holds("v1.0.0")
