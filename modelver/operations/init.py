@@ -17,7 +17,7 @@ from modelver.operations.transaction import refuse_link
 
 Say = Callable[[str], None]
 
-_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/@\s:]*):[^@/]*@(.*)\Z", re.DOTALL)
+_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/@\s:]*):.*@(.*)\Z", re.DOTALL)
 
 
 def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_run: bool = False) -> list[str]:

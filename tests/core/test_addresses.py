@@ -96,3 +96,19 @@ def test_this_machine() -> None:
     assert [host for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "host", "", None) if is_loopback(host)] == [
         "localhost", "127.0.0.1", "::1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://token/more@host/x", "Could not resolve host: token"),
+        ("https://token/more:first@host/x", "Could not resolve host: token"),
+        ("https://user:12345/more@host/x", "Failed to connect to user port 12345"),
+        ("git://user:pass word@host/x", "unable to look up user:pass word@host"),
+        ("https://user:first#more@host/x", "no path first"),
+    ],
+)
+def test_a_piece_of_a_password_that_is_taken_for_something_else(url: str, said: str) -> None:
+    hidden = without_credentials(said, "ls-remote", "--", url)
+    assert not any(piece in hidden for piece in ("token", "12345", "pass", "word", "first", "more"))
+    assert without_credentials(said, "https://user:secret1@host/x", "-c", "a@b") == said

@@ -1,7 +1,8 @@
 """Guarantee 15: secrets never reach tags, sidecars, logs, errors or reports.
 
 Each place that may hold a secret holds a canary of its own; all commands run, those that fail too, and everything that
-they said and left behind is searched, in plain, in percent and in base64 encoding.
+they said and left behind is searched, in plain, in percent and in base64 encoding, whole and in pieces: each canary
+holds the characters at which a URL, a shell or a configuration ends something.
 """
 
 import base64
@@ -24,7 +25,8 @@ GUARANTEE = 15
 ENVIRONMENT = (
     "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN",
     "HF_TOKEN", "MODELVER_TOKEN", "DATABASE_PASSWORD", "AZURE_STORAGE_KEY", "AZURE_STORAGE_CONNECTION_STRING",
-    "GOOGLE_API_KEY", "OSS_ACCESS_KEY_SECRET", "SSH_ASKPASS_PASSWORD", "TWINE_PASSWORD", "UNNAMED_THING",
+    "GOOGLE_API_KEY", "OSS_ACCESS_KEY_SECRET", "SSH_ASKPASS_PASSWORD", "TWINE_PASSWORD", "MODELVER_KEY_PASSWORD",
+    "UNNAMED_THING",
 )  # fmt: skip
 """Variables that hold a canary each; the last has a name that says nothing."""
 
@@ -57,18 +59,27 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
         )
     ),
     ("push", "--remote", "denied"),
+    ("push", "--remote", "raw"),
+    ("push", "--remote", "work:x.git"),
     ("push", "--remote", "https://user:{url}@127.0.0.1:9/other.git"),
+    ("push", "--remote", "https://user:{encoded}@127.0.0.1:9/other.git"),
+    ("push", "--remote", "http://user:{encoded}@example.invalid/other.git"),
     ("push", "--dvc-remote", "web"),
     ("push", "--dvc-remote", "s3"),
     ("push", "--dvc-remote", "ssh"),
     ("push", "--dvc-remote", "missing"),
+    ("push", "--dvc-remote", "own"),
+    ("push", "--dvc-remote", "own-raw"),
     ("verify", "--all", "--remote", "--dvc-remote", "web"),
     ("verify", "--all", "--remote", "--dvc-remote", "s3"),
+    ("verify", "--all", "--remote", "--dvc-remote", "own"),
     ("gc", "--dvc-remote", "web", "--dry-run"),
     ("gc", "--dvc-remote", "s3", "--dry-run", "--no-fetch"),
     ("get", "m@v1.0.0", "-o", "got"),
     ("get", "m@v1.0.0", "-o", "got2", "--dvc-remote", "s3"),
     ("get", "m@v1.0.0", "--repo", "https://user:{url}@127.0.0.1:9/x.git"),
+    ("get", "m@v1.0.0", "--repo", "https://user:{encoded}@127.0.0.1:9/x.git"),
+    ("get", "m@v1.0.0", "--repo", "work:x.git"),
     ("get", "m@v1.0.0", "--repo", "https://{url}@127.0.0.1:9/x.git"),
     ("get", "m@v1.0.0", "--repo", "http://user:{url}@example.invalid/x.git"),
     ("get", "m@v1.0.0", "--repo", "ftp://user:{url}@127.0.0.1:9/x.git"),
@@ -89,13 +100,16 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("stage", "validate", "m"),
     ("stage", "export", "sk"),
     ("backup", "../backup"),
+    ("sign", "m@v1.0.0", "-k", "../key.pem"),
+    ("sign", "m@v1.0.0", "-k", "../other.pem", "-o", "other.sig"),
+    ("client", "m@v1.1.0"),
     ("hook", "install"),
     ("init",),
     ("init", "--remote", "s3://user:{url}@bucket/x", "--dry-run"),
     ("init", "--remote", "https://user:{url}@127.0.0.1:9/x"),
     ("-C", "nowhere", "list"),
 )
-"""One line a command; ``{url}`` is a canary."""
+"""One line a command; ``{url}`` is a canary as it is, ``{encoded}`` in percent encoding."""
 
 
 def cases() -> int:
@@ -108,8 +122,14 @@ def secrets() -> dict[str, str]:
     """Place → canary: each another one, and none that a word or a hash could hold by chance."""
     places = [*ENVIRONMENT, "url", "git remote", "git push url", "denied remote", "local secret key", "local token",
               "local password", "connection string", "dvc url", "aws file", "netrc", "git credentials",
-              "extra header"]  # fmt: skip
-    return {place: f"zQ{number:02d}xCanaryKw7{number * 7919:06d}pLmN" for number, place in enumerate(places)}
+              "extra header", "raw remote", "instead of", "own url", "own password", "other key"]  # fmt: skip
+    return {place: canary(number) for number, place in enumerate(places)}
+
+
+def canary(number: int) -> str:
+    """``zQ07aCanary/zQ07bCanary@…``: each piece tells whose it is."""
+    pieces = [f"zQ{number:02d}{letter}Canary" for letter in "abcdefg"]
+    return "".join(f"{piece}{mark}" for piece, mark in zip(pieces, [*"/@+%:#", ""], strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +150,7 @@ def box(tmp_path_factory: pytest.TempPathFactory, secrets: dict[str, str]) -> Sa
     box.env.update(AWS_MAX_ATTEMPTS="1")
     _home(top / "home", secrets, box.env)
     box.mv("init")
-    remotes = {"storage": "../../storage", "web": f"https://user:{secrets['dvc url']}@{NOWHERE}/x",
+    remotes = {"storage": "../../storage", "web": f"https://user:{quote(secrets['dvc url'], safe='')}@{NOWHERE}/x",
                "ssh": f"ssh://user@{NOWHERE}/x", "s3": "s3://bucket/x"}  # fmt: skip
     box.write(".dvc/config", "[core]\n    remote = storage\n" + "".join(
         f"['remote \"{name}\"']\n    url = {url}\n" for name, url in remotes.items() if name != "web"))  # fmt: skip
@@ -139,20 +159,23 @@ def box(tmp_path_factory: pytest.TempPathFactory, secrets: dict[str, str]) -> Sa
     url = {remotes['web']}
     auth = basic
     user = user
-    password = {secrets['local password']}
+    password = "{secrets['local password']}"
 ['remote "s3"']
     endpointurl = http://{NOWHERE}
     access_key_id = AKIAIOSFODNN7EXAMPLE
-    secret_access_key = {secrets['local secret key']}
-    session_token = {secrets['local token']}
+    secret_access_key = "{secrets['local secret key']}"
+    session_token = "{secrets['local token']}"
 ['remote "ssh"']
-    password = {secrets['local password']}
+    password = "{secrets['local password']}"
 ['remote "azure"']
     url = azure://container/x
-    connection_string = AccountName=x;AccountKey={secrets['connection string']};EndpointSuffix=127.0.0.1
+    connection_string = "AccountName=x;AccountKey={secrets['connection string']};EndpointSuffix=127.0.0.1"
 """)  # fmt: skip
-    box.git("remote", "add", "origin", f"https://user:{secrets['git remote']}@{NOWHERE}/x.git")
-    box.git("remote", "set-url", "--push", "origin", f"https://user:{secrets['git push url']}@{NOWHERE}/x.git")
+    encoded = {place: quote(value, safe="") for place, value in secrets.items()}
+    box.git("remote", "add", "origin", f"https://user:{encoded['git remote']}@{NOWHERE}/x.git")
+    box.git("remote", "set-url", "--push", "origin", f"https://user:{encoded['git push url']}@{NOWHERE}/x.git")
+    box.git("remote", "add", "raw", f"https://user:{secrets['raw remote']}@{NOWHERE}/x.git")
+    box.git("config", "--global", f"url.https://user:{encoded['instead of']}@{NOWHERE}/.insteadOf", "work:")
     box.git("remote", "add", "denied", f"file://user:{secrets['denied remote']}@localhost/nowhere/x.git")
     box.git("config", f"http.https://{NOWHERE}/.extraHeader", f"Authorization: Basic {secrets['extra header']}")
     box.commit("start")
@@ -162,6 +185,9 @@ def box(tmp_path_factory: pytest.TempPathFactory, secrets: dict[str, str]) -> Sa
     box.change("m", 2)
     box.commit("next")
     box.mv("tag", "m", "--version", "v1.1.0")
+    for name, place in (("key", "MODELVER_KEY_PASSWORD"), ("other", "other key")):
+        make = ("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-aes256")
+        box.run(*make, "-pass", "env:PASSWORD", "-out", f"../{name}.pem", PASSWORD=secrets[place])
     _pipeline(box)
     return box
 
@@ -173,7 +199,16 @@ def _home(home: Path, secrets: dict[str, str], env: dict[str, str]) -> None:
     )
     (home / ".netrc").write_text(f"machine 127.0.0.1 login user password {secrets['netrc']}\n")
     (home / ".netrc").chmod(0o600)
-    (home / ".git-credentials").write_text(f"https://user:{secrets['git credentials']}@{NOWHERE}\n")
+    (home / ".git-credentials").write_text(f"https://user:{quote(secrets['git credentials'], safe='')}@{NOWHERE}\n")
+    (home / ".config" / "dvc").mkdir(parents=True)
+    (home / ".config" / "dvc" / "config").write_text(f"""\
+['remote "own"']
+    url = https://user:{quote(secrets["own url"], safe="")}@{NOWHERE}/x
+    auth = basic
+    password = "{secrets["own password"]}"
+['remote "own-raw"']
+    url = "https://user:{secrets["own url"]}@{NOWHERE}/x"
+""")
     with Path(env["GIT_CONFIG_GLOBAL"]).open("a") as config:
         config.write("[credential]\n\thelper = store\n")
 
@@ -202,11 +237,24 @@ def said(box: Sandbox, secrets: dict[str, str]) -> list[tuple[str, str]]:
     for line in COMMANDS:
         if line[0] not in known:
             continue
-        words = [word.replace("{url}", secrets["url"]) for word in line]
+        encoded = quote(secrets["url"], safe="")
+        words = [word.replace("{url}", secrets["url"]).replace("{encoded}", encoded) for word in line]
         done = box.mv(*words, status=None, GIT_TRACE2="0")
         assert done.status in (0, 1, 2, 3), done
         answers.append((" ".join(line), f"{done.out}\n{done.err}"))
+    for url in (f"https://user:{secrets['url']}@{NOWHERE}/x.git", f"https://user:{encoded}@{NOWHERE}/x.git"):
+        loaded = box.run(sys.executable, "-P", "-c", _LOAD, stdin=url)
+        answers.append(("modelver.load", f"{loaded.out}\n{loaded.err}"))
     return answers
+
+
+_LOAD = """
+import sys, traceback, modelver
+try:
+    modelver.load('m@v1.0.0', sys.stdin.read())
+except modelver.errors.ModelverError:
+    traceback.print_exc()
+"""
 
 
 def test_nothing_that_is_said(said: list[tuple[str, str]], secrets: dict[str, str]) -> None:
@@ -214,6 +262,11 @@ def test_nothing_that_is_said(said: list[tuple[str, str]], secrets: dict[str, st
     assert found == []
     joined = "\n".join(text for _, text in said)
     assert NOWHERE in joined, "nothing failed that had a URL to tell of"
+    told = dict(said)
+    assert "Signed" in told["sign m@v1.0.0 -k ../key.pem"] or "signed" in told["sign m@v1.0.0 -k ../key.pem"]
+    assert NOWHERE in told["modelver.load"]
+    assert NOWHERE in told["push --remote work:x.git"]
+    assert NOWHERE in told["push --dvc-remote own"]
 
 
 def test_nothing_that_git_keeps(said: list[tuple[str, str]], box: Sandbox, secrets: dict[str, str]) -> None:
@@ -230,7 +283,7 @@ def test_nothing_that_lies_on_the_disk(said: list[tuple[str, str]], box: Sandbox
     """The working tree, the state folder, caches, backups; but not where the user put the secrets."""
     top = box.root.parent
     own = {top / "home" / name for name in (".aws/credentials", ".netrc", ".git-credentials", "gitconfig")}
-    own |= {box.root / ".dvc" / "config.local", box.root / ".git" / "config"}
+    own |= {box.root / ".dvc" / "config.local", box.root / ".git" / "config", top / "home/.config/dvc/config"}
     found, looked = [], 0
     for place, _, names in os.walk(top):
         for name in names:
@@ -266,16 +319,18 @@ def test_the_source_record_of_an_export(said: list[tuple[str, str]], box: Sandbo
 
 def test_the_search_finds_each_encoding(secrets: dict[str, str]) -> None:
     value = secrets["netrc"]
-    for text in (value, f"x{value}y", quote(value), base64.b64encode(value.encode()).decode(),
+    for text in (value, f"x{value}y", quote(value), quote(value, safe=""), *re.split("[/@+%:#]", value),
+                 base64.b64encode(value.encode()).decode(),
                  base64.b64encode(f"user:{value}".encode()).decode()):  # fmt: skip
         assert _in(text.encode(), secrets) == ["netrc"], text
     assert _in(b"nothing", secrets) == []
 
 
 def _in(data: bytes, secrets: dict[str, str]) -> list[str]:
-    """Places whose canaries are in the data, also within base64 of something around them."""
-    if re.search(rb"zQ\d\dxCanary", data):
-        return [place for place, value in secrets.items() if value.encode() in data]
+    """Places of whose canaries a piece is in the data, or the whole within base64 of something around it."""
+    found = set(re.findall(rb"zQ(\d\d)[a-g]Canary", data))
+    if found:
+        return [place for number, place in enumerate(secrets) if b"%02d" % number in found]
     return [place for place, value in secrets.items() if any(form in data for form in _encoded(value))]
 
 
@@ -299,7 +354,15 @@ def _known() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://user:hunter22@host/x", "ssh://me:hunter22@host:22/x", "s3://:hunter22@bucket"]
+    "url",
+    [
+        "https://user:hunter22@host/x",
+        "ssh://me:hunter22@host:22/x",
+        "s3://:hunter22@bucket",
+        "https://user:a/hunter22@host/x",
+        "https://user:a@hunter22@host/x",
+        "https://user:hunter22/b@host/x",
+    ],
 )
 def test_a_password_is_not_committed(empty_repo: Sandbox, url: str) -> None:
     done = empty_repo.refused("init", "--remote", url)

@@ -12,9 +12,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelver.adapters.git.process import git_status, run_git
+from modelver.adapters.git.process import git_status, run_git, told
 from modelver.adapters.git.repository import GitRepository
-from modelver.core.addresses import is_plain, url_without_credentials, without_credentials
+from modelver.core.addresses import is_plain, url_without_credentials
 from modelver.core.names import shown
 from modelver.core.registry import TagRecord
 from modelver.disk import as_written, exclusive, remove_file
@@ -179,7 +179,7 @@ class ForeignRepository:
             folder, command, env=_environment(self._cache), timeout=timeout, inherit=inherit
         )
         if status != 0:
-            lines = without_credentials(errors.decode("utf-8", "replace")).splitlines()
+            lines = told(errors, args).splitlines()
             said = [
                 line.partition(":")[2].strip() for line in lines if line.startswith(("fatal:", "error:", "remote:"))
             ]

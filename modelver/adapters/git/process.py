@@ -65,7 +65,7 @@ def run_git(
     """
     status, output, errors = git_status(cwd, args, stdin=stdin, env=env, timeout=timeout, inherit=inherit)
     if status not in ok:
-        said = without_credentials(errors.decode("utf-8", "replace")).strip()
+        said = told(errors, args).strip()
         lines = [line for line in said.splitlines() if line.strip()][-3:]
         why = "; ".join(lines) or f"exit status {status}"
         raise ExternalFailure(f"git {_verb(args)} failed: {why}")
@@ -98,6 +98,11 @@ def git_status(
     except subprocess.TimeoutExpired:
         raise ExternalFailure(f"git {_verb(args)} gave no answer within {timeout:g} s") from None
     return done.returncode, done.stdout, done.stderr
+
+
+def told(errors: bytes, args: Sequence[str]) -> str:
+    """What Git, run with ``args``, said on its standard error, without credentials."""
+    return without_credentials(errors.decode("utf-8", "replace"), *args)
 
 
 def _verb(args: Sequence[str]) -> str:

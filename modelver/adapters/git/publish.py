@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelver.adapters.git.objects import RefChange
-from modelver.adapters.git.process import git_status, run_git
+from modelver.adapters.git.process import git_status, run_git, told
 from modelver.core.addresses import without_credentials
 from modelver.errors import ExternalFailure
 
@@ -72,7 +72,7 @@ def is_true(root: Path, *args: str) -> bool:
     """
     status, _, errors = git_status(root, list(args))
     if status not in (0, 1):
-        said = without_credentials(errors.decode("utf-8", "replace")).strip() or f"exit status {status}"
+        said = told(errors, args).strip() or f"exit status {status}"
         raise ExternalFailure(f"git {args[0]} failed: {said}")
     return status == 0
 
@@ -103,6 +103,6 @@ def push_refs(root: Path, remote: str, changes: Sequence[RefChange]) -> Pushed:
         flag, _, rest = line.partition("\t")
         if flag == "!":
             refs, _, why = rest.partition("\t")
-            rejected[refs.partition(":")[2]] = without_credentials(why)
-    said = without_credentials(errors.decode("utf-8", "replace")).splitlines()
+            rejected[refs.partition(":")[2]] = without_credentials(why, remote)
+    said = told(errors, [remote]).splitlines()
     return Pushed(status == 0, tuple(line.rstrip() for line in said if line.strip()), rejected)
