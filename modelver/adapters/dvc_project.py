@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from modelver.disk import write_atomic
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError
 
 
@@ -88,11 +89,13 @@ def _halves(repo: Any) -> set[Path]:
 
 
 def add_default_remote(root: Path, url: str) -> None:
-    """`dvc remote add --default storage URL`, in the configuration that is committed.
+    """`dvc remote add --default storage URL`, in the configuration that is committed; what else stands there stays.
 
     Raises:
         ExternalFailure: DVC refused.
     """
+    config = root / ".dvc" / "config"
+    before = config.read_bytes() if config.is_file() else b""
     # By the command: only that one turns a folder relative to where the user stands into one relative to `.dvc`.
     # -P: a file of the repository that happens to be called dvc.py is not DVC.
     command = [sys.executable, "-P", "-m", "dvc", "remote", "add", "--quiet", "--default", "--force"]
@@ -102,6 +105,17 @@ def add_default_remote(root: Path, url: str) -> None:
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [done.stderr]
         raise ExternalFailure(f"dvc remote add failed: {' '.join(lines[0].removeprefix('ERROR:').split())[:300]}")
+    if before.strip():
+        write_atomic(config, _with_what_was(before, config.read_bytes()))
+
+
+def _with_what_was(before: bytes, after: bytes) -> bytes:
+    """DVC's configuration with the comments, and the options of a remote, that DVC drops where it writes."""
+    from configobj import ConfigObj  # DVC's own parser
+
+    merged = ConfigObj(before.decode("utf-8").splitlines(), interpolation=False)
+    merged.merge(ConfigObj(after.decode("utf-8").splitlines(), interpolation=False))
+    return "".join(f"{line}\n" for line in merged.write()).encode()
 
 
 def stages(root: Path) -> list[StageFacts]:

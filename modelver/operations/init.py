@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelver.adapters import dvc_project, yaml
+from modelver.adapters.dvc.settings import DvcSettings
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core import starter
 from modelver.core.layout import DVC_YAML, PARAMS
@@ -35,7 +36,7 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
     Raises:
         InvalidInput: there is no such CI.
         Refused: DVC is set up in a folder above or below, a stage of the user's has a name that modelver needs, the
-            workflow was changed by hand, or the remote's URL holds a password.
+            workflow was changed by hand, or the remote's URL holds a password, or its name stands for another URL.
         ExternalFailure: Git or DVC failed.
     """
     done: list[str] = []
@@ -46,13 +47,15 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
     git = _git(path, done, dry_run)
     root = git.root if git else path
     workflow = plan_workflow(root, ci) if ci else None  # first: it may refuse
+    if remote:
+        _refuse_other_remote(root, remote)
     if not (root / ".dvc").is_dir():
         done.append("DVC: initialised")
         if not dry_run:
             dvc_project.init(root)
     attributes = _text(root / ".gitattributes")
     if (merged := starter.merged_attributes(attributes)) != attributes:  # as text: Git may have made CRLF of LF
-        _write(root, ".gitattributes", merged.encode(), done, dry_run)
+        _write(root, ".gitattributes", merged.encode("utf-8", "surrogateescape"), done, dry_run)
     if not (root / PARAMS).exists():
         _write(root, PARAMS, starter.PARAMS.encode(), done, dry_run)
     else:
@@ -61,7 +64,7 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
     if remote:
         done.append(f"DVC's default remote: {remote}")
         if not dry_run:
-            dvc_project.add_default_remote(path, remote)
+            dvc_project.add_default_remote(root, remote)
     if workflow:
         for name, data in workflow.contents.items():
             _write(root, name, data, done, dry_run)
@@ -124,6 +127,19 @@ def _refuse_letters(remote: str) -> None:
         )
 
 
+def _refuse_other_remote(root: Path, remote: str) -> None:
+    """The remote that is there under the name may be where the weights of published versions lie."""
+    refuse_link(root, ".dvc/config")
+    if not (root / ".dvc" / "config").is_file():
+        return
+    for found in DvcSettings(root).remotes():
+        if (found.level, found.name) == ("repo", "storage") and remote not in (found.url, str(found.path)):
+            raise Refused(
+                f"DVC has a remote 'storage' already, with another URL than {remote}",
+                hint=shlex.join(["dvc", "remote", "modify", "storage", "url", remote]),
+            )
+
+
 def _absolute(path: Path, remote: str) -> str:
     """A folder as an absolute path.
 
@@ -134,4 +150,5 @@ def _absolute(path: Path, remote: str) -> str:
 
 
 def _text(path: Path) -> str:
-    return path.read_text("utf-8") if path.exists() else ""
+    """A text file with the line ends that it has, whatever its encoding."""
+    return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
