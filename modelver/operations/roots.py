@@ -11,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from modelver.adapters.git import GitRepository, run_git
+from modelver.adapters.git.patience import TALK_TIMEOUT, patience
 from modelver.core.retention import Commit
 from modelver.errors import ExternalFailure, Refused
 
@@ -177,7 +178,7 @@ def fetched(git: GitRepository) -> Iterator[Path | None]:
                 "--no-prune-tags", "--refmap=", "--no-write-fetch-head", "--no-recurse-submodules", "--", remote,
             ]  # fmt: skip
             try:
-                run_git(git.root, [*command, *refspecs], env=env)
+                run_git(git.root, [*command, *refspecs], env=patience(git.root, env), timeout=TALK_TIMEOUT)
             except ExternalFailure as failure:
                 raise ExternalFailure(
                     f"Git remote {remote} can't be asked what it still needs: {failure.message}",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelver.adapters.git.objects import RefChange
+from modelver.adapters.git.patience import TALK_TIMEOUT, patience
 from modelver.adapters.git.process import git_status, run_git, told
 from modelver.core.addresses import without_credentials
 from modelver.errors import ExternalFailure
@@ -53,7 +54,8 @@ def remote_refs(root: Path, address: str, patterns: Sequence[str], *, timeout: f
     Raises:
         ExternalFailure: the remote can't be reached within ``timeout`` seconds.
     """
-    output = run_git(root, ["ls-remote", "--refs", "--", address, *patterns], timeout=timeout)
+    asked = ["ls-remote", "--refs", "--", address, *patterns]
+    output = run_git(root, asked, env=patience(root), timeout=timeout)
     lines = output.decode("utf-8", "replace").splitlines()
     return {ref: object_id for object_id, _, ref in (line.partition("\t") for line in lines)}
 
@@ -94,10 +96,13 @@ def push_refs(root: Path, remote: str, changes: Sequence[RefChange]) -> Pushed:
         raise ExternalFailure(f"{remote!r} is no remote")
     expected = [f"--force-with-lease={change.ref}:{change.old or ''}" for change in changes]
     wanted = [f"{change.new}:{change.ref}" for change in changes]
-    status, output, errors = git_status(
-        root, ["push", "--porcelain", "--atomic", "--no-follow-tags", *expected, "--", remote, *wanted],
-        env={PUSHING: "1"},
-    )  # fmt: skip
+    try:
+        status, output, errors = git_status(
+            root, ["push", "--porcelain", "--atomic", "--no-follow-tags", *expected, "--", remote, *wanted],
+            env=patience(root, {PUSHING: "1"}), timeout=TALK_TIMEOUT,
+        )  # fmt: skip
+    except ExternalFailure as failure:  # what has become of it, the remote's refs tell
+        return Pushed(False, (failure.message,), {})
     rejected = {}
     for line in output.decode("utf-8", "replace").splitlines():
         flag, _, rest = line.partition("\t")

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from shlex import quote
 
+from modelver.adapters.git.patience import patience
 from modelver.adapters.git.process import git_status, run_git
 from modelver.adapters.git.remotes import GitRemote, fetch_urls, refuse_plain_http
 from modelver.core.registry import TagRecord
@@ -293,6 +294,7 @@ class GitRepository:
         output = run_git(
             self.root,
             ["ls-remote", "--tags", "--refs", "--", remote.name, f"refs/tags/{pattern}"],
+            env=patience(self.root),
             timeout=timeout,
         )
         tags = {}
