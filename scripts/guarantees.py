@@ -46,11 +46,12 @@ def readme() -> str:
 _HEAD = """\
 # Guarantees
 
-What modelver promises, the test that shows it, and how many cases that test runs. `scripts/guarantees.py` writes this
-page; its numbers come from the tests. They were counted on {date} with Python {python}, {git} and {strace};
+What modelver promises, the test that shows it, and of how many cases that test is made. `scripts/guarantees.py` writes
+this page; its numbers come from the tests. They were counted on {date} with Python {python}, {git} and {strace};
 what is swept over system calls has a few more or fewer elsewhere.
 
-`make test` runs a seeded sample of each sweep, `make test-all` the whole. Tests on S3 run on a real server, OpenStack
+**The numbers are the sizes of the whole sweeps.** CI, which runs `make test`, takes of each sweep a sample, drawn with
+a fixed seed: the same one on every run. `make test-all` runs the whole. Tests on S3 run on a real server, OpenStack
 Swift."""
 
 _TAIL = """

@@ -112,8 +112,11 @@ GUARANTEES = (
     ),
     Guarantee(
         6,
-        "`git checkout` and `get` give the recorded bytes, or fail and leave everything as it was.",
+        "`get` gives the recorded bytes, or fails and leaves everything as it was. `git checkout` gives them, or fails "
+        "and leaves the weights as they were: Git has moved the rest by then; `modelver restore` finishes once the cache "
+        "is whole.",
         (
+            Proof("faults/test_checkout_bits.py::test_git_checkout_itself", "`git checkout`, with harm of each sort"),
             Proof(
                 "faults/test_checkout_bits.py::test_every_bit",
                 "bits flipped in DVC's cache",
@@ -152,8 +155,16 @@ GUARANTEES = (
         (
             Proof(
                 "faults/test_gc_machine.py::test_many_lives_of_a_repository",
-                "steps in lives of a repository",
+                "steps, at most, in 60 lives of a repository",
                 r"product of max_examples=(\d+), stateful_step_count=(\d+), database",
+            ),
+            Proof(
+                "cli/test_gc_remote.py::test_a_push_beside_it_comes_out_whole_in_every_order",
+                "orders of the steps of a push and of `gc --remote`, `dvc push` among them",
+            ),
+            Proof(
+                "cli/test_gc_remote.py::test_a_real_push_beside_it_comes_out_whole",
+                "processes of `modelver push` beside `gc --remote`",
             ),
         ),
     ),
@@ -194,6 +205,11 @@ GUARANTEES = (
                 "sample of test_sampled_bits",
             ),
             Proof(
+                "faults/test_verify_flipped_bits.py::test_every_flipped_bit_of_the_weights_is_found",
+                "bits of weights in the cache, found by `verify`",
+                "sample of test_a_flipped_bit_of_the_weights_is_found",
+            ),
+            Proof(
                 "faults/test_verify_flipped_bits.py::test_every_flipped_bit_is_found",
                 "bits of sidecars, manifests, pointers and `dvc.lock`, with the tag's message kept and forged anew",
                 "sample of test_a_flipped_bit_of_a_sample_is_found",
@@ -219,6 +235,7 @@ GUARANTEES = (
                 "tests of the file",
             ),
         ),
+        "What Git's own configuration names is Git's to run: see [where the line is](#where-the-line-is).",
     ),
     Guarantee(
         13,
@@ -229,11 +246,12 @@ GUARANTEES = (
                 "commands in a repository full of traps, each Python process with an audit hook",
                 "cases()",
             ),
+            Proof("operations/test_load.py::test_no_pickle_no_program_but_git", "`load` of a model, and a run of it"),
         ),
     ),
     Guarantee(
         14,
-        "No input gives a traceback, takes 10 seconds or a gibibyte of memory.",
+        "No input gives a traceback, takes 10 seconds of the processor's time or a gibibyte of memory.",
         (
             Proof(
                 "fuzz/test_fuzz.py::test_two_minutes",
@@ -241,10 +259,21 @@ GUARANTEES = (
                 "len(TARGETS)",
             ),
             Proof("fuzz/test_fuzz.py::test_what_was_found_once", "inputs that were found once"),
+            Proof("faults/test_hostile_documents.py::test_as_a_sidecar", "documents made by hand", "len(DOCUMENTS)"),
             Proof(
-                "faults/test_hostile_documents.py::test_as_a_sidecar",
-                "documents made by hand",
-                "len(DOCUMENTS) + len(JSON_DOCUMENTS)",
+                "faults/test_hostile_documents.py::test_as_a_file_that_all_models_share",
+                "in place of `params.yaml`, `dvc.yaml`, a pointer and `dvc.lock`",
+                "4 * len(DOCUMENTS)",
+            ),
+            Proof(
+                "faults/test_hostile_documents.py::test_generated_files",
+                "in place of the manifests and other JSON of a model",
+                "4 * len(JSON_DOCUMENTS)",
+            ),
+            Proof(
+                "faults/test_guard_paths.py::test_every_hostile_repository",
+                "commands on hostile repositories, their time and memory taken",
+                "cases()",
             ),
         ),
         "The last long run was one of 45 minutes with atheris on a busy machine, on 2026-11-21: 986,221 inputs to 21\n"
