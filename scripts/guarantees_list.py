@@ -113,8 +113,8 @@ GUARANTEES = (
     Guarantee(
         6,
         "`get` gives the recorded bytes, or fails and leaves everything as it was. `git checkout` gives them, or fails "
-        "and leaves the weights as they were: Git has moved the rest by then; `modelver restore` finishes once the cache "
-        "is whole.",
+        "and leaves the weights as they were: Git has moved the rest by then; `modelver restore` finishes once the "
+        "cache is whole.",
         (
             Proof("faults/test_checkout_bits.py::test_git_checkout_itself", "`git checkout`, with harm of each sort"),
             Proof(
