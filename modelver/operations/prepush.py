@@ -7,7 +7,8 @@ from modelver.adapters.dvc import DvcCache, DvcRemote
 from modelver.adapters.git import GitRepository
 from modelver.core.names import parse_tag
 from modelver.core.printable import printable
-from modelver.errors import InvalidInput, ModelverError
+from modelver.errors import InvalidInput, ModelverError, Refused
+from modelver.operations.findable import refuse_unfindable
 from modelver.operations.objects import listings_of
 from modelver.operations.plain_lines import plain_lines
 from modelver.operations.remembered import Remembered
@@ -72,6 +73,12 @@ def pre_push(git: GitRepository, lines: bytes, *, bars: Bars = no_bars) -> Stopp
             problems.append((error.message, error.hint or hint))
             continue
         if not wanted.needed:
+            continue
+        try:
+            to = git.default_remote()
+            refuse_unfindable(git, [version], wanted, storage(), to.name if to else None, plain_http=plain_lines(git))
+        except Refused as error:
+            problems.append((error.message, error.hint))
             continue
         findings = check_remote(storage(), wanted.needed, memory, bars=bars)
         bad = [finding for finding in findings if finding.state != "right"]

@@ -23,6 +23,7 @@ from modelver.core.registry import ModelVersion
 from modelver.disk import HashCache
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError, Refused
 from modelver.operations import known_tags
+from modelver.operations.findable import refuse_unfindable
 from modelver.operations.objects import listings_of
 from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
@@ -140,6 +141,15 @@ def push(
         cache, memory = DvcCache.find(project.root), Remembered(project.git.state_dir)
         tagged = [Tagged(v.tag, v.model, v.record.commit) for v in plan.versions]
         wanted = wanted_by(project.git, tagged, listings_of(cache, lambda: storage), lineage=not weights_only, say=say)
+        try:
+            refuse_unfindable(
+                project.git, tagged, wanted, storage, target.remote.name,
+                plain_http=plain_lines(project.git, plain_http), say=say,
+            )  # fmt: skip
+        except Refused as error:
+            if dvc_remote is None:
+                raise
+            say(f"warning: {error.message}; they will need --dvc-remote {storage.name}")
         look = partial(
             store, storage, wanted, cache, HashCache(project.git.state_dir), memory,
             jobs=jobs, root=project.root, bars=bars,

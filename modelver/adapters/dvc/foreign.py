@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,9 @@ class ForeignConfig:
     relative: Mapping[str, str]
     dropped: tuple[str, ...]
 
-    def open(self, folder: Path, name: str | None = None, *, plain_http: bool = False) -> DvcRemote:
+    def open(
+        self, folder: Path, name: str | None = None, *, plain_http: bool | Collection[str] = False
+    ) -> DvcRemote:
         """The remote, with this configuration and what of the user's own, global one is for the same place (`joined`).
 
         Args:

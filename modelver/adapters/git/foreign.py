@@ -161,13 +161,24 @@ class ForeignRepository:
                     )
         return bare
 
-    def _fetch(self, ref: str, lock: int) -> None:
+    def newest(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """Files of the branch that the server shows first (its HEAD), as they are now; those that are there.
+
+        Raises:
+            ExternalFailure: the server failed, or has no such branch.
+        """
+        with exclusive(self._lock, FETCH_TIMEOUT) as lock:
+            bare = BareRepository(self._bare)
+            self._fetch("HEAD", lock, into="+HEAD:refs/modelver/head")
+            return bare.files_at(bare.text("rev-parse", "refs/modelver/head").strip(), paths)
+
+    def _fetch(self, ref: str, lock: int, into: str = "") -> None:
         for left in (*self._bare.glob("*.lock"), *(self._bare / "refs").rglob("*.lock")):
             remove_file(left)  # of a Git that was killed: one that lives holds our lock
         for left in (self._bare / "objects" / "pack").glob("tmp_*"):
             remove_file(left)
         args = ["fetch", "--quiet", "--depth=1", "--update-shallow", "--no-tags", "--no-recurse-submodules"]
-        args += ["--no-write-fetch-head", "--", self._url, f"{ref}:{ref}"]
+        args += ["--no-write-fetch-head", "--", self._url, into or f"{ref}:{ref}"]
         self._ask(self._bare, args, FETCH_TIMEOUT, f"--git-dir={self._bare}", inherit=(lock,))
 
     def _ask(
