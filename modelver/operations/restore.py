@@ -241,7 +241,8 @@ class _Restorer:
         # also of what both versions agree on: a file that was edited in place is not what the version says
         current = {path: self._state(cache, path) for path in old.keys() | new.keys()}
         self._keep(cache, old, new, current)
-        held = {now for path, now in current.items() if now not in (None, old.get(path), FOREIGN) and cache.has(now)}
+        others = {now for path, now in current.items() if now not in (None, old.get(path), FOREIGN)}
+        held = {now for now in others if cache.whole(now, self._hashes)}
         steps = plan(old, new, current, held, force=self._force)
         self._tally.kept += steps.keep
         if any(not cache.has(md5) for _, md5 in steps.place):

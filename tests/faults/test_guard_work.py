@@ -106,6 +106,12 @@ def written_client(box: Sandbox) -> list[str]:
     return ["src/m_client.py"]
 
 
+def hook(box: Sandbox) -> list[str]:
+    """A hook of the user's in the place of modelver's."""
+    box.write(".git/hooks/pre-push", "#!/bin/sh\necho mine\nexit 0\n").chmod(0o755)
+    return [".git/hooks/pre-push"]
+
+
 def workflow(box: Sandbox) -> list[str]:
     box.mv("init", "--ci", "github")
     return line(box, ".github/workflows/modelver.yml")
@@ -123,12 +129,13 @@ EDITS: dict[str, Callable[[Sandbox], list[str]]] = {
         for path in (
             "models/m/notes.txt", "models/m/weights/mine.txt", "models/n/weights/mine.txt", "models/n/files.jsonl",
             "models/n/README.md", "models/n/.gitignore", "models/n/metadata.yaml", "models/p/files.jsonl", "p.bin.dvc",
-            "out/mine.txt", "out/m.onnx", "src/m_client.py", ".github/workflows/modelver.yml", ".git/hooks/pre-push",
+            "out/mine.txt", "out/m.onnx", "src/m_client.py", ".github/workflows/modelver.yml",
             ".dvc/tmp/mine.txt",
         )
     },
     "client": written_client,
     "workflow": workflow,
+    "hook": hook,
     "nothing": lambda box: [],
 }  # fmt: skip
 
@@ -231,10 +238,10 @@ RELEVANT: dict[str, tuple[str, ...]] = {
     "get": ("own out", "weights"),
     "get file": ("own out", "weights"),
     "client": ("own src", "client"),
-    "init": ("people", "named", "own .git/hooks"),
-    "init ci": ("people", "own .github", "own .git/hooks", "workflow"),
+    "init": ("people", "named", "hook"),
+    "init ci": ("people", "own .github", "hook", "workflow"),
     "init remote": ("people", "named"),
-    "doctor": ("people", "generated", "staged", "weights", "own"),
+    "doctor": ("people", "generated", "staged", "weights", "own", "hook"),
     **dict.fromkeys(STAGES, ("people", "own models/m/weights", "weights")),
 }
 """Command → what its edits' names start with: all that it may touch."""
@@ -289,3 +296,21 @@ def test_attributes_keep_their_bytes(empty_repo: Sandbox) -> None:
     empty_repo.mv("init")
     assert path.read_bytes().startswith(before)
     assert path.read_bytes() != before
+
+
+def test_a_damaged_object_does_not_hold_what_lies_in_the_working_tree(model_repo: Sandbox) -> None:
+    """Weights that were added, the pointer taken back since: the cache has objects of these names, all zeros."""
+    folder = model_repo.root / "models/m/weights"
+    model_repo.change("m", 5)
+    mine = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    model_repo.git("checkout", "-q", "--", "models/m")
+    cache = model_repo.root / ".dvc" / "cache" / "files" / "md5"
+    for path in [path for path in cache.glob("*/*") if path.read_bytes() in mine.values()]:
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(bytes(len(data)))
+    done = model_repo.mv("restore", status=1)
+    assert "changed by you, so left alone" in done.err
+    left = {path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    objects = {path.read_bytes() for path in cache.glob("*/*")}
+    assert set(mine.values()) - left - objects == set()
