@@ -11,7 +11,7 @@ depended on it would be wrong the moment after.
 
 import fnmatch
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
@@ -97,19 +97,31 @@ def parse_gates(data: object, where: str) -> tuple[Gate, ...]:
     Raises:
         InvalidInput: not of that shape; the message starts with ``where`` and names the metric.
     """
-    if data is None:
-        return ()
-    if not isinstance(data, Mapping):
-        raise InvalidInput(f"{where} must map a metric to its bounds", hint=_EXAMPLE)
-    for metric in data:
-        if not isinstance(metric, str) or not metric:
-            raise InvalidInput(f"{where}: {metric!r} is no metric name", hint=_EXAMPLE)
-    return tuple(_gate(metric, data[metric], f"{where}.{metric}") for metric in sorted(data))
+    bounds = _by_metric(data, where)
+    return tuple(_gate(metric, bounds[metric], f"{where}.{metric}") for metric in sorted(bounds))
 
 
-def merge_gates(general: Sequence[Gate], own: Sequence[Gate]) -> tuple[Gate, ...]:
-    """The gates of an environment for one model: its own gate on a metric takes the place of the general one."""
-    return tuple(sorted(({g.metric: g for g in general} | {g.metric: g for g in own}).values(), key=lambda g: g.metric))
+def parse_own_gates(data: object, where: str) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
+    """A model's own gates for an environment, and the metrics whose gates do not apply to it: ``{metric: null}``.
+
+    Raises:
+        InvalidInput: as `parse_gates`.
+    """
+    bounds = _by_metric(data, where)
+    lifted = tuple(sorted(metric for metric in bounds if bounds[metric] is None))
+    return parse_gates({metric: bounds[metric] for metric in bounds if metric not in lifted}, where), lifted
+
+
+def merge_gates(general: Sequence[Gate], own: Sequence[Gate], lifted: Collection[str] = ()) -> tuple[Gate, ...]:
+    """The gates of an environment for one model: its own gate on a metric takes the place of the general one.
+
+    Args:
+        general: those for every model.
+        own: the model's.
+        lifted: metrics, or patterns to the letter, whose general gate does not apply to the model.
+    """
+    merged = {g.metric: g for g in general if g.metric not in lifted} | {g.metric: g for g in own}
+    return tuple(sorted(merged.values(), key=lambda g: g.metric))
 
 
 def judge_gates(gates: Sequence[Gate], metrics: Mapping[str, float]) -> tuple[Check, ...]:
@@ -145,6 +157,11 @@ def judge_against(
     return tuple(checks)
 
 
+def lifted_gate(metric: str, model: str) -> Check:
+    """What is said, and kept in the tag, where a model's own entry lifts an environment's gate."""
+    return Check(f"gate:{metric}", True, message=f"the gate on {_shown(metric)} does not apply to {model}")
+
+
 def rounded(value: float | None, digits: int = DIGITS) -> float | None:
     """``value`` at so many significant digits; None for None, NaN and the infinities, which JSON cannot hold."""
     if value is None or not math.isfinite(value):
@@ -155,6 +172,17 @@ def rounded(value: float | None, digits: int = DIGITS) -> float | None:
 _EXAMPLE = "write for example `gates: {accuracy: {min: 0.9, max_drop: 0.01}}`"
 _NUMBERS = ("min", "max", "max_drop", "min_gain")
 _MEND = "train a better model, or change the gate in params.yaml in a reviewed change"
+
+
+def _by_metric(data: object, where: str) -> Mapping[str, object]:
+    if data is None:
+        return {}
+    if not isinstance(data, Mapping):
+        raise InvalidInput(f"{where} must map a metric to its bounds", hint=_EXAMPLE)
+    for metric in data:
+        if not isinstance(metric, str) or not metric:
+            raise InvalidInput(f"{where}: {metric!r} is no metric name", hint=_EXAMPLE)
+    return data
 
 
 def _gate(metric: str, bounds: object, where: str) -> Gate:
@@ -314,7 +342,9 @@ __all__ = [
     "Gate",
     "judge_against",
     "judge_gates",
+    "lifted_gate",
     "merge_gates",
     "parse_gates",
+    "parse_own_gates",
     "rounded",
 ]

@@ -4,9 +4,21 @@ What was compared with what goes into the message of the tag that the verdict le
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from modelver.core.gates import PREVIOUS, Baseline, Check, Gate, judge_against, judge_gates, merge_gates, parse_gates
+from modelver.core.gates import (
+    PREVIOUS,
+    Baseline,
+    Check,
+    Gate,
+    judge_against,
+    judge_gates,
+    lifted_gate,
+    merge_gates,
+    parse_gates,
+    parse_own_gates,
+)
 from modelver.core.judged import other_than
 from modelver.core.layout import PARAMS
 from modelver.core.model_settings import MODELS, parse_settings
@@ -35,18 +47,24 @@ def model_gates(settings: Mapping[str, Any], name: str, section: str = MODELS) -
     return parse_gates(settings.get("gates"), f"{PARAMS}, {section}.{name}.gates")
 
 
-def environment_gates(snapshot: Snapshot, name: str, environment: str) -> tuple[Gate, ...]:
+def environment_gates(snapshot: Snapshot, name: str, environment: str) -> tuple[tuple[Gate, ...], tuple[str, ...]]:
     """What a version of a model must reach to run in an environment, beyond the model's own gates.
 
     ``modelver.environments.ENV.gates`` hold for all models; a gate on the same metric under
-    ``environments.ENV.gates`` in the model's own entry takes its place.
+    ``environments.ENV.gates`` in the model's own entry takes its place, and ``null`` there lifts it.
+
+    Returns:
+        The gates; and the metrics whose gate was lifted.
 
     Raises:
         InvalidInput: a section is malformed; the message names it.
     """
-    general = _section(modelver_params(snapshot), f"{PARAMS}, modelver", environment)
-    own = _section(model_settings(snapshot, name), f"{PARAMS}, {settings_section(snapshot, name)}.{name}", environment)
-    return merge_gates(general, own)
+    data, where = _section(modelver_params(snapshot), f"{PARAMS}, modelver", environment)
+    general = parse_gates(data, where)
+    section = f"{PARAMS}, {settings_section(snapshot, name)}.{name}"
+    own, lifted = parse_own_gates(*_section(model_settings(snapshot, name), section, environment))
+    stand = {gate.metric for gate in general}
+    return merge_gates(general, own, lifted), tuple(metric for metric in lifted if metric in stand)
 
 
 def checks_against(
@@ -126,25 +144,51 @@ def environment_checks(
         sidecar: of the version that is judged.
         settings: the files whose ``params.yaml`` counts; None for the working tree.
     """
-    gates = environment_gates(settings or project.worktree, name, environment)
+    gates, lifted = environment_gates(settings or project.worktree, name, environment)
     metrics = flatten(sidecar.get("metrics") or {})
     before = sidecar.get("previous")
     previous = f"{name}@{before}" if before else None
-    return (*judge_gates(gates, metrics), *checks_against(project, name, gates, metrics, previous))
+    return (
+        *judge_gates(gates, metrics),
+        *checks_against(project, name, gates, metrics, previous),
+        *(lifted_gate(metric, name) for metric in lifted),
+    )
 
 
 def refuse_for_environment(
-    project: Project, name: str, environment: str, sidecar: Mapping[str, Any], settings: Snapshot | None = None
+    project: Project,
+    name: str,
+    environment: str,
+    sidecar: Mapping[str, Any],
+    settings: Snapshot | None = None,
+    whose: str = "",
 ) -> tuple[Check, ...]:
     """Raise CheckFailed if a recorded version does not pass an environment's gates; the verdicts otherwise.
+
+    Args:
+        project, name, environment, sidecar, settings: as `environment_checks`.
+        whose: what to call ``settings`` where they are not the working tree's: a branch, or HEAD.
 
     Raises:
         CheckFailed: a gate says no.
         InvalidInput, NotFound: as `environment_gates` and `checks_against`.
     """
     checks = environment_checks(project, name, environment, sidecar, settings)
-    _refuse(checks, f"{name} {sidecar.get('version')} does not pass the gates of {environment}")
+    what = f"{name} {sidecar.get('version')} does not pass the gates of {environment}"
+    _refuse(
+        [_or_lifted(check, settings or project.worktree, name, environment) for check in checks],
+        f"{what}, as {whose} has them" if whose else what,
+    )
     return checks
+
+
+def _or_lifted(check: Check, settings: Snapshot, name: str, environment: str) -> Check:
+    """A failed check of a metric that the model lacks, with what to write where the gate does not apply to it."""
+    if check.ok or check.value is not None or " has no " in check.message:
+        return check
+    place = f"{settings_section(settings, name)}.{name}.environments.{environment}.gates"
+    metric = check.name.removeprefix("gate:").partition(":")[0]
+    return replace(check, hint=f"{check.hint}; or, where it does not apply to {name}, {place}: {{{metric}: null}}")
 
 
 def _refuse(checks: Sequence[Check], what: str) -> None:
@@ -155,18 +199,18 @@ def _refuse(checks: Sequence[Check], what: str) -> None:
         raise CheckFailed(f"{what}: {said}{more}", hint=failed[0].hint)
 
 
-def _section(holder: Mapping[str, Any], where: str, environment: str) -> tuple[Gate, ...]:
+def _section(holder: Mapping[str, Any], where: str, environment: str) -> tuple[object, str]:
+    """What stands under ``environments.ENV.gates`` of a section, and where that is."""
     place = f"{where}.environments"
     environments = holder.get("environments") or {}
+    if isinstance(environments, list):  # declares the names of environments and says nothing of gates
+        environments = {}
     if not isinstance(environments, Mapping):
-        # a list declares the names of environments and says nothing of gates
-        if isinstance(environments, list):
-            return ()
         raise InvalidInput(f"{place} must map an environment to its settings", hint=_EXAMPLE)
     entry = environments.get(environment) or {}
     if not isinstance(entry, Mapping):
         raise InvalidInput(f"{place}.{environment} must be a mapping", hint=_EXAMPLE)
-    return parse_gates(entry.get("gates"), f"{place}.{environment}.gates")
+    return entry.get("gates"), f"{place}.{environment}.gates"
 
 
 def _baseline(project: Project, name: str, text: str, previous: str | None) -> Baseline | None:
