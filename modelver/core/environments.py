@@ -82,7 +82,33 @@ def pick_environment(declared: Mapping[str, Environment], name: str) -> Environm
     return declared[name]
 
 
-def refuse_move(version: ModelVersion, environment: Environment, running: Assignment | None, reason: str) -> None:
+def strictest(environments: Sequence[Environment]) -> Environment:
+    """What several policies say of one environment, all together, but for the signers: each must be obeyed."""
+    return Environment(
+        environments[0].name,
+        requires=tuple(dict.fromkeys(name for one in environments for name in one.requires)),
+        protected=any(one.protected for one in environments),
+    )
+
+
+def in_force(registry: Registry, model: str, environment: str) -> list[Assignment]:
+    """The decisions that an environment is as it is by: the one that put there what runs, and all that came after.
+
+    All decisions where nothing runs.
+    """
+    running = next(iter(registry.running(model, environment)), None)
+    decisions = registry.assignments(model, environment)
+    return decisions if running is None else decisions[decisions.index(running) :]
+
+
+def refuse_move(
+    version: ModelVersion,
+    environment: Environment,
+    running: Assignment | None,
+    reason: str,
+    *,
+    again: bool = False,
+) -> None:
     """Raise Refused if a version may in no case be put into an environment.
 
     Args:
@@ -90,13 +116,14 @@ def refuse_move(version: ModelVersion, environment: Environment, running: Assign
         environment: where.
         running: what runs there now.
         reason: the user's.
+        again: what runs there may be decided once more.
     """
     if version.yanked:
         raise Refused(
             f"{version.tag} is yanked, so it may not run anywhere",
             hint=f"modelver list {version.model}   (shows the versions that may)",
         )
-    if running is not None and running.record.commit == version.record.commit:
+    if running is not None and running.record.commit == version.record.commit and not again:
         raise Refused(
             f"{version.tag} already runs in {environment.name} since {running.record.created} ({running.record.name})",
             hint=f"modelver list {version.model} --env {environment.name}",
@@ -298,6 +325,7 @@ __all__ = [
     "Action",
     "Environment",
     "decision_message",
+    "in_force",
     "next_counter",
     "order_objections",
     "parse_environments",
@@ -307,5 +335,6 @@ __all__ = [
     "refuse_move",
     "refuse_no_rollback",
     "stage_tag",
+    "strictest",
     "trailers_in",
 ]

@@ -280,12 +280,23 @@ def judge_signature(
     return [Problem("signature", tag, f"it is signed by {where}: {who}")]
 
 
-def judge_signers(tag: str, names: Sequence[str], wanted: Sequence[str]) -> list[Problem]:
-    """Whether a decision's tag is signed by one of those whom ``params.yaml`` lets decide."""
+def judge_signers(
+    tag: str, names: Sequence[str], wanted: Sequence[str], *, signed: bool = True, mend: str = ""
+) -> list[Problem]:
+    """Whether a decision's tag is signed by one of those whom ``params.yaml`` lets decide.
+
+    Args:
+        tag: its name.
+        names: whose signature it has.
+        wanted: who may decide.
+        signed: whether it has one at all.
+        mend: the command by which one of them decides anew; empty where there is none.
+    """
     if not set(names).isdisjoint(wanted):
         return []
-    who = ", ".join(names) or "nobody whom Git can vouch for"
-    return [Problem("signature", tag, f"it is signed by {who}, and only {', '.join(wanted)} may decide there")]
+    said = f"it is signed by {', '.join(names) or 'nobody whom Git can vouch for'}" if signed else "it is not signed"
+    hint = f"{mend}   (by one of them)" if mend else ""
+    return [Problem("signature", tag, f"{said}, and only {', '.join(wanted)} may decide there", hint)]
 
 
 def judge_tensors(path: str, listed: Sequence[TensorEntry], found: Iterable[tuple[TensorEntry, bool]]) -> list[Problem]:

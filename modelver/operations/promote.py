@@ -1,7 +1,7 @@
 """`modelver promote`: put a version into an environment, through its gates, by one signed tag."""
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,25 +9,23 @@ from modelver.adapters.git.objects import committer, write_tag
 from modelver.adapters.git.signed_by import signed_by
 from modelver.core.environments import (
     Action,
-    Environment,
     decision_message,
+    in_force,
     next_counter,
     order_objections,
-    parse_environments,
-    pick_environment,
     refuse_move,
     stage_tag,
 )
 from modelver.core.gates import Check
-from modelver.core.layout import PARAMS
 from modelver.core.names import parse_tag, shown
 from modelver.core.registry import Assignment, ModelVersion
-from modelver.errors import ExternalFailure, Refused
-from modelver.operations.facts import model_settings, modelver_params, read_sidecar
+from modelver.errors import CheckFailed, ExternalFailure, Refused
+from modelver.operations.facts import read_sidecar
 from modelver.operations.gating import environment_checks, refuse_for_environment
+from modelver.operations.policy import Place, Policy, all_checks, place, policies, refuse_changed_policy
 from modelver.operations.project import Project
 from modelver.operations.record import refuse_incomplete_history
-from modelver.operations.snapshot import CommitSnapshot, Snapshot
+from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.transaction import Once, Transaction, locked, main_or_linked, publish
 
 Say = Callable[[str], None]
@@ -117,17 +115,16 @@ def promote(
         CheckFailed: a gate says no.
         ExternalFailure: Git failed, or could not sign; nothing has changed.
     """
-    declared = declared_environments(project, project.worktree)
-    place = pick_environment(declared, environment)
+    where = place(policies(project, say=manner.say), environment)
     with locked(project.git) as lock:
         version = published_version(project, ref, model)
-        return move(project, version, place, "promote", manner, lock=lock)
+        return move(project, version, where, "promote", manner, lock=lock)
 
 
 def move(
     project: Project,
     version: ModelVersion,
-    environment: Environment,
+    where: Place,
     action: Action,
     manner: Manner,
     *,
@@ -140,7 +137,7 @@ def move(
     Args:
         project: the repository.
         version: what shall run.
-        environment: where.
+        where: where.
         action: ``promote`` or ``rollback``.
         manner: how.
         lock: what `locked` gave.
@@ -150,19 +147,18 @@ def move(
     Raises:
         NotFound, InvalidInput, Refused, CheckFailed, ExternalFailure: as `promote`.
     """
-    model = version.model
+    model, environment = version.model, where.environment
     refuse_incomplete_history(project, model)
     running = next(iter(project.registry.running(model, environment.name)), None)
-    refuse_move(version, environment, running, manner.reason)
-    if environment.protected:
-        _refuse_changed_policy(project, model, environment.name)
+    refuse_move(version, environment, running, manner.reason, again=_wants_signature(project, model, where))
+    refuse_changed_policy(project, model, where)
     missing = order_objections(project.registry, version, environment)
     if missing and not emergency:
         raise Refused(
             f"{version.tag} has not run in {missing[0]}, which {environment.name} requires",
             hint=f"modelver promote {version.tag} {missing[0]}",
         )
-    checks = _gates(project, version, environment.name, emergency)
+    checks = _gates(project, version, where, action, emergency)
     overridden = [f"{version.tag} has not run in {name}" for name in missing]
     overridden += [check.message for check in checks if not check.ok]
     before = before_of(running)
@@ -192,13 +188,8 @@ def move(
         overridden=overridden if emergency else None,
         gates=[check.message for check in checks],
     )
-    make_tag(project, decision.tag, version, message, manner, signers=environment.signers, lock=lock, once=once)
+    make_tag(project, decision.tag, version, message, manner, signers=where.signers, lock=lock, once=once)
     return decision
-
-
-def declared_environments(project: Project, snapshot: Snapshot) -> dict[str, Environment]:
-    """The environments that ``params.yaml`` declares; raises InvalidInput where they are malformed."""
-    return parse_environments(modelver_params(snapshot).get("environments"), f"{PARAMS}, modelver.environments")
 
 
 def published_version(project: Project, ref: str, model: str | None) -> ModelVersion:
@@ -284,7 +275,7 @@ def make_tag(
     manner: Manner,
     *,
     lock: int,
-    signers: tuple[str, ...] = (),
+    signers: Sequence[tuple[str, ...]] = (),
     once: Once | None = None,
 ) -> None:
     """Create a decision's tag on a version's commit, whole or not at all; with ``dry_run`` not at all.
@@ -296,7 +287,7 @@ def make_tag(
         message: of the tag.
         manner: how; told where the clock of another machine was ahead.
         lock: what `locked` gave.
-        signers: whose signature it must bear; none means that it needs none.
+        signers: whose signature it must bear, one of each; none means that it needs none.
         once: as `publish`.
 
     Raises:
@@ -313,8 +304,8 @@ def make_tag(
         manner.say(f"warning: an earlier tag is dated {after - now} s in the future; {name} is dated after it")
     wanted = manner.sign or bool(signers) or git.flag("tag.gpgSign")
     tag_object = write_tag(git, name, version.record.commit, message, sign=wanted, not_before=after)
-    if signers:
-        _refuse_signer(project, tag_object, signers)
+    for allowed in signers:
+        _refuse_signer(project, tag_object, allowed)
     head = git.head().commit or ""
     worktree, git_dir = main_or_linked(git)
     # A single ref appears whole or not at all without a journal. It is written so that the next command knows which
@@ -336,28 +327,33 @@ def before_of(running: Assignment | None) -> str | None:
     return str(running.version.version) if running is not None and running.version is not None else None
 
 
-def _gates(project: Project, version: ModelVersion, environment: str, emergency: bool) -> tuple[Check, ...]:
+def _gates(project: Project, version: ModelVersion, where: Place, action: Action, emergency: bool) -> tuple[Check, ...]:
     """What the gates of an environment say of a version's committed sidecar."""
     snapshot = CommitSnapshot(project.git, version.record.commit)
     sidecar = read_sidecar(snapshot, version.model, label=f"{version.tag}:")
     document = sidecar if sidecar is not None else {"version": str(version.version), "metrics": {}}
-    judge = environment_checks if emergency else refuse_for_environment
-    return judge(project, version.model, environment, document)
+
+    def judge(policy: Policy) -> tuple[Check, ...]:
+        if emergency:
+            return environment_checks(project, version.model, where.name, document, policy.files)
+        return refuse_for_environment(project, version.model, where.name, document, policy.files, policy.where)
+
+    try:
+        return all_checks(where, judge)
+    except CheckFailed as error:
+        if action != "rollback":
+            raise
+        # Who goes back has alarms, and no time to train a better model.
+        words = f"rollback {version.model} {version.version} --env {where.name} --emergency --reason '…'"
+        raise CheckFailed(error.message, hint=f"modelver {words}") from None
 
 
-def _refuse_changed_policy(project: Project, model: str, environment: str) -> None:
-    """Raise Refused where ``params.yaml`` says other things of a protected environment than HEAD's commit does."""
-    head = project.git.head().commit
-    committed = CommitSnapshot(project.git, head) if head else None
-    if committed is None or _policy(committed, model) != _policy(project.worktree, model):
-        raise Refused(
-            f"{environment} is protected, and what {PARAMS} says of environments is not committed",
-            hint=f"git add {PARAMS} && git commit -m 'Environments' -- {PARAMS}",
-        )
-
-
-def _policy(snapshot: Snapshot, model: str) -> tuple[object, object]:
-    return modelver_params(snapshot).get("environments"), model_settings(snapshot, model).get("environments")
+def _wants_signature(project: Project, model: str, where: Place) -> bool:
+    """Whether an environment is as it is by a decision that none of those has signed whose signature it needs now."""
+    if not where.signers:
+        return False
+    names = [signed_by(project.git, one.record.object_id) for one in in_force(project.registry, model, where.name)]
+    return any(found.isdisjoint(allowed) for found in names for allowed in where.signers)
 
 
 def _refuse_signer(project: Project, tag_object: str, signers: tuple[str, ...]) -> None:
@@ -375,7 +371,6 @@ __all__ = [
     "Manner",
     "before_of",
     "counter_of",
-    "declared_environments",
     "make_tag",
     "move",
     "promote",

@@ -3,9 +3,7 @@
 from collections.abc import Callable
 
 from modelver.core.environments import (
-    Environment,
     decision_message,
-    pick_environment,
     ran_before,
     refuse_no_rollback,
     stage_tag,
@@ -15,13 +13,13 @@ from modelver.core.refs import parse_ref
 from modelver.core.registry import Assignment, ModelVersion
 from modelver.errors import InvalidInput, NotFound, Refused
 from modelver.operations.listing import list_versions
+from modelver.operations.policy import Place, place, policies, refuse_changed_policy
 from modelver.operations.project import Project
 from modelver.operations.promote import (
     Decision,
     Manner,
     before_of,
     counter_of,
-    declared_environments,
     make_tag,
     move,
     published_version,
@@ -61,19 +59,19 @@ def rollback(
         raise InvalidInput("an emergency needs a reason: it stays in the tag", hint="say it with --reason '…'")
     with locked(project.git) as lock:
         list_versions(project, name)
-        place = pick_running(project, name, environment)
-        running = next(iter(project.registry.running(name, place.name)), None)
-        command = f"rollback {name} --to-previous --env {place.name}"
+        where = pick_running(project, name, environment, manner)
+        running = next(iter(project.registry.running(name, where.name)), None)
+        command = f"rollback {name} --to-previous --env {where.name}"
         once = None
         decision = _cut_off(project, command, running, manner) if ref is None else None
         if decision is None:
             if ref is None:
-                version = _previous(project, name, place.name, running)
+                version = _previous(project, name, where.name, running)
                 once = Once(command, version.tag)
             else:
                 version = version_of(project, name, ref)
-                refuse_no_rollback(project.registry, version, place.name, running)
-            decision = move(project, version, place, "rollback", manner, lock=lock, emergency=emergency, once=once)
+                refuse_no_rollback(project.registry, version, where.name, running)
+            decision = move(project, version, where, "rollback", manner, lock=lock, emergency=emergency, once=once)
     told(decision)
     if ref is None and not manner.dry_run:
         ended(project.git, command)
@@ -98,26 +96,27 @@ def unassign(project: Project, name: str, manner: Manner, *, environment: str | 
     """
     with locked(project.git) as lock:
         list_versions(project, name)
-        place = pick_running(project, name, environment)
-        if place.protected and not manner.reason.strip():
-            raise Refused(f"{place.name} is protected, so the tag must say why", hint="say it with --reason '…'")
-        held = _held(project, name, place.name)
+        where = pick_running(project, name, environment, manner)
+        if where.environment.protected and not manner.reason.strip():
+            raise Refused(f"{where.name} is protected, so the tag must say why", hint="say it with --reason '…'")
+        refuse_changed_policy(project, name, where)
+        held = _held(project, name, where.name)
         if not held:
-            raise Refused(f"{name} does not run in {place.name}", hint=f"modelver list {name}")
+            raise Refused(f"{name} does not run in {where.name}", hint=f"modelver list {name}")
         published = refuse_remote(project, held[-1], manner.say)
         first = counter_of(project, name)
         decisions = []
         for number, version in enumerate(held):
-            tag = stage_tag(name, place.name, first + number, assign=False)
-            message = decision_message("unassign", version, environment=place.name, reason=manner.reason)
-            make_tag(project, tag, version, message, manner, signers=place.signers, lock=lock)
+            tag = stage_tag(name, where.name, first + number, assign=False)
+            message = decision_message("unassign", version, environment=where.name, reason=manner.reason)
+            make_tag(project, tag, version, message, manner, signers=where.signers, lock=lock)
             project = Project(project.git)  # with the tag that was just made
             decisions.append(
                 Decision(
                     action="unassign",
                     model=name,
                     version=str(version.version),
-                    environment=place.name,
+                    environment=where.name,
                     tag=tag,
                     commit=version.record.commit,
                     before=str(held[-1].version),
@@ -130,16 +129,16 @@ def unassign(project: Project, name: str, manner: Manner, *, environment: str | 
         return decisions
 
 
-def pick_running(project: Project, name: str, environment: str | None) -> Environment:
+def pick_running(project: Project, name: str, environment: str | None, manner: Manner) -> Place:
     """The environment that a command means: the named one, or the only one in which the model runs.
 
     Raises:
         InvalidInput: it is left out where there are several.
         NotFound: there is no such environment, or the model runs in none.
     """
-    declared = declared_environments(project, project.worktree)
+    known = policies(project, say=manner.say)
     if environment is not None:
-        return pick_environment(declared, environment)
+        return place(known, environment)
     running = [one.environment for one in project.registry.running(name)]
     if not running:
         raise NotFound(f"{name} runs nowhere", hint=f"modelver promote {name}@latest ENV")
@@ -147,7 +146,7 @@ def pick_running(project: Project, name: str, environment: str | None) -> Enviro
         raise InvalidInput(
             f"{name} runs in {', '.join(running)}: which one shall go back?", hint=f"say it with --env {running[0]}"
         )
-    return pick_environment(declared, running[0])
+    return place(known, running[0])
 
 
 def version_of(project: Project, name: str, ref: str) -> ModelVersion:

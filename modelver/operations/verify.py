@@ -381,7 +381,8 @@ class _Job:
         wanted = self.wanted.get(tag)
         if wanted is not None:
             names = signature.names if request.signers is None else signature_of(git, object_id).names
-            problems += judge_signers(tag, names, wanted)
+            for allowed in wanted.signers:
+                problems += judge_signers(tag, names, allowed, signed=found.signed, mend=wanted.mend)
         return signature
 
 

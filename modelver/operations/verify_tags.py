@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelver.adapters.git import GitRepository
+from modelver.core.environments import in_force as decisions_in_force
 from modelver.core.names import TagName, parse_tag
 from modelver.core.tag_memory import Elsewhere, Known, expected, in_force, judge_ref
 from modelver.core.verify import Problem, TagObject, quoted
 from modelver.operations import known_tags
+from modelver.operations.policy import policies
 from modelver.operations.project import Project
-from modelver.operations.promote import declared_environments
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,25 +151,36 @@ def judge_decision(name: str, parsed: TagName, found: TagObject, versions: Mappi
     return problems
 
 
-def signers_wanted(project: Project, model: str | None) -> dict[str, tuple[str, ...]]:
-    """Decision tags that must be signed by somebody whom ``params.yaml`` names: tag → signers.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose signature a decision's tag must bear.
 
-    Those are what is in force: the assignment that an environment runs by, and every decision after it. What was
-    decided before ``signers`` was set is history and stays as it is.
+    Attributes:
+        signers: one of each of these, a list from each policy that names any.
+        mend: the command that decides anew what is so by it; empty where there is none.
+    """
+
+    signers: tuple[tuple[str, ...], ...]
+    mend: str
+
+
+def signers_wanted(project: Project, model: str | None) -> dict[str, Wanted]:
+    """Decision tags that must be signed by somebody whom a policy names: tag → signers.
+
+    Those are what is in force. What was decided before ``signers`` was set, and holds no more, is history.
 
     Raises:
-        InvalidInput: ``params.yaml`` can't be read.
+        InvalidInput: a ``params.yaml`` can't be read.
     """
-    declared = declared_environments(project, project.worktree)
-    wanted: dict[str, tuple[str, ...]] = {}
-    for name, environment in declared.items():
-        if not environment.signers:
-            continue
-        running = {one.model: one.record for one in project.registry.running(model, name)}
-        for one in project.registry.assignments(model, name):
-            since = running.get(one.model)
-            first = parse_tag(since.name) if since is not None else None
-            mine = parse_tag(one.record.name)
-            if mine is not None and (first is None or (mine.counter or 0) >= (first.counter or 0)):
-                wanted[one.record.name] = environment.signers
+    known = policies(project)
+    wanted: dict[str, Wanted] = {}
+    for name in sorted({name for policy in known for name, one in policy.declared.items() if one.signers}):
+        declared = [policy.declared[name] for policy in known if name in policy.declared]
+        signers = tuple(dict.fromkeys(one.signers for one in declared if one.signers))
+        reason = " --reason '…'" if any(one.protected for one in declared) else ""
+        for owner in sorted({one.model for one in project.registry.assignments(model, name)}):
+            running = project.registry.environment(owner, name)
+            mend = f"modelver promote {running.tag} {name} --sign{reason}" if running is not None else ""
+            for one in decisions_in_force(project.registry, owner, name):
+                wanted[one.record.name] = Wanted(signers, mend)
     return wanted

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 import time
 
 import pytest
@@ -264,6 +265,23 @@ def test_only_allowed_signers_decide(released, keys, tmp_path, known):
     released.git("config", "user.signingKey", str(tmp_path / "maria"))
     released.mv("promote", "v1.0.0", "prod")
     assert "BEGIN SSH SIGNATURE" in released.git("cat-file", "-p", "m#prod#1")
+
+
+def test_where_signers_were_named_afterwards_the_same_version_is_decided_upon_again(released, keys, tmp_path):
+    released.mv("promote", "v1.0.0", "prod")
+    policy(released, "modelver: {environments: {prod: {signers: [maria@example.com]}}}\n")
+    (decision,) = released.mv("verify", "m#prod#1", "--format", "json", status=1).json()["decisions"]
+    (problem,) = decision["problems"]
+    assert problem["message"] == "it is not signed, and only maria@example.com may decide there"
+    released.git("config", "user.signingKey", str(tmp_path / "carl"))
+    assert "only maria@example.com may decide here" in released.refused("promote", "m@v1.0.0", "prod").err
+    released.git("config", "user.signingKey", str(tmp_path / "maria"))
+    released.run("sh", "-c", problem["hint"].split("   (")[0].replace("modelver", f"{sys.executable} -P -m modelver"))
+    assert "m#prod#2" in released.tags()
+    assert runs(released, "--env", "prod") == {"prod": "v1.0.0"}
+    assert gto(released, "show")["m"]["stage"] == {"prod": "v1.0.0"}
+    released.mv("verify", "m#prod#2")
+    assert "already runs in prod" in released.refused("promote", "m@v1.0.0", "prod", "--sign").err
 
 
 def test_who_cannot_sign_where_signers_are_named_changes_nothing(released):

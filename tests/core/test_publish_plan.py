@@ -95,7 +95,7 @@ def test_a_decision_for_a_version_that_was_yanked_meanwhile_is_refused():
 
 def test_a_decision_goes_nowhere_without_its_version():
     record = {record.name: record for _, record in REGISTRY.events}
-    with pytest.raises(Refused, match="a#prod#2 would run a@v2.0.0, which origin does not have") as caught:
+    with pytest.raises(Refused, match=r"a#prod#2 would run a@v2\.0\.0, which origin does not have") as caught:
         refuse_dangling(REGISTRY, there("a@v1.0.0"), "origin", [record["a#prod#1"], record["a#prod#2"]], ["a#prod#2"])
     assert caught.value.hint == "modelver push a@v2.0.0"
     with pytest.raises(Refused, match="a#prod#9 would run commit c9, which is no version of a"):
