@@ -78,7 +78,7 @@ def choose_version(
         model: the model's name.
         scheme: how versions are chosen.
         base: the version before.
-        taken: every version that exists; with the commit that it is on, where that is to be said.
+        taken: every version that exists or existed; with what is to be said of it (``on another commit``).
         level, reasons: the bump that the change since ``base`` calls for.
         weights_changed: whether the weights differ from those of ``base``.
         proposed: the version in the committed sidecar, where that was reviewed and is still right.
@@ -146,8 +146,8 @@ def _refuse_older(model: str, version: Version, last: Version | None, needed: Le
 
 def _refuse_taken(model: str, version: Version, taken: Mapping[Version, str] | set[Version]) -> None:
     if version in taken:
-        commit = taken.get(version) if isinstance(taken, Mapping) else None
-        where = f", on another commit ({commit[:10]})" if commit else ""
+        said = taken.get(version) if isinstance(taken, Mapping) else None
+        where = f", {said}" if said else ""
         raise Refused(
             f"{model} {version} exists already{where}",
             hint=f"modelver tag {model} --version vX.Y.Z   (modelver list {model} shows which are taken)",

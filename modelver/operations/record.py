@@ -9,10 +9,13 @@ from modelver.core.bump import Bump
 from modelver.core.diff import diff
 from modelver.core.layout import Layout
 from modelver.core.manifest import dump_files
+from modelver.core.names import parse_tag, shown
 from modelver.core.plan import Choice, Request, base_versions, choose_version
 from modelver.core.registry import ModelVersion
+from modelver.core.tag_memory import in_force
 from modelver.core.versions import Version
 from modelver.errors import InvalidInput, Refused
+from modelver.operations import known_tags
 from modelver.operations.committed import uncommitted
 from modelver.operations.conflicts import read_model, sidecar_fault
 from modelver.operations.facts import ModelFacts, build_sidecar
@@ -209,10 +212,21 @@ def recorded_at_head(project: Project, facts: ModelFacts) -> bytes | None:
 
 
 def _taken(project: Project, name: str) -> dict[Version, str]:
-    """Each version with its commit; that is empty where it is HEAD's."""
-    head = project.git.head().commit
-    commits = ((v.version, v.record.commit) for v in project.registry.versions(name))
-    return {version: "" if commit == head else commit for version, commit in commits}
+    """Each version that exists or was published, with what is to be said of where it is.
+
+    A name that others have seen never means something else, even if somebody deleted its tag.
+    """
+    head, found = project.git.head().commit, {}
+    for tag, history in known_tags.recall(project.git).items():
+        parsed = parse_tag(tag)
+        if parsed is not None and parsed.action == "register" and parsed.model == name and parsed.version is not None:
+            remotes = [known.remote for known in in_force(history) if known.how == "published"]
+            if remotes:
+                found[parsed.version] = f"published on {remotes[-1]}; its tag is gone: modelver verify {shown(tag)}"
+    for version in project.registry.versions(name):
+        commit = version.record.commit
+        found[version.version] = "" if commit == head else f"on another commit ({commit[:10]})"
+    return found
 
 
 def _proposed(facts: ModelFacts) -> Version | None:
