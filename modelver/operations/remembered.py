@@ -56,6 +56,10 @@ class Remembered:
             (remote, stored.md5, stored.bytes, stored.stamp, sha256),
         )
 
+    def knows(self, remote: str) -> bool:
+        """Whether any object was seen on a remote."""
+        return bool(self._database.execute("SELECT 1 FROM objects WHERE remote=? LIMIT 1", (remote,)))
+
     def forget(self, remote: str, md5: str) -> None:
         """Forget an object that was found wrong or missing."""
         self._database.execute("DELETE FROM objects WHERE remote=? AND md5=?", (remote, md5))

@@ -158,10 +158,17 @@ def store(
         bars: progress.
 
     Raises:
-        Refused: neither the cache nor the remote has what a version can't be restored without.
+        Refused: neither the cache nor the remote has what a version can't be restored without, or a folder that was
+            the remote is gone.
         CheckFailed: what the cache has of it is damaged.
         ExternalFailure: the remote failed, or does not give back what it was sent.
     """
+    if remote.absent and memory.knows(remote.identity):
+        raise Refused(
+            f"DVC remote {remote.name} is not there, and objects were seen on it: is {remote.url} on a disk that is not"
+            " mounted?",
+            hint=f"mount it   (or, where it is to be made anew: mkdir -p {shlex.quote(remote.url)})",
+        )
     findings = check_remote(remote, wanted.needed, memory, full=full, read=not dry_run, jobs=jobs, bars=bars)
     lacking = [finding for finding in findings if finding.state in ("missing", "wrong")]
     here = local_objects(cache, hashes, [finding.needed for finding in lacking], jobs=jobs, bars=bars)

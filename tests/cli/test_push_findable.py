@@ -106,3 +106,21 @@ def test_a_relative_storage_from_a_linked_working_tree(hub):
     assert not (hub.root / "trees/storage/files").exists()
     hub.mv("push", "m@v1.0.0", "--remote", "origin")
     assert len(published(hub)) == 2
+
+
+def test_a_storage_that_is_not_mounted_is_not_made_anew(hub):
+    hub.mv("tag", "m")
+    hub.mv("push")
+    hub.change("m", 2)
+    hub.commit("two")
+    hub.mv("tag", "m")
+    storage = hub.root.parent / "storage"
+    storage.rename(hub.root.parent / "away")
+    for _ in range(2):
+        refused = hub.refused("push")
+        assert f"is {storage} on a disk that is not mounted?" in refused.err
+    assert not storage.exists()
+    assert len(published(hub)) == 2
+    (hub.root.parent / "away").rename(storage)
+    hub.mv("push")
+    assert len(published(hub)) == 4

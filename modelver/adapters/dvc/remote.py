@@ -126,6 +126,11 @@ class DvcRemote:
         """What tells this storage from others, for remembering what was seen there; holds no secret."""
         return self._identity
 
+    @property
+    def absent(self) -> bool:
+        """Whether it is a folder that does not exist: not made yet, or on a disk that is not mounted."""
+        return isinstance(self._store, FolderStore) and not Path(self._store.url).is_dir()
+
     def probe(self) -> None:
         """Ask the storage for something, to learn at once whether it can be reached.
 
