@@ -81,6 +81,18 @@ def post_rewrite(args: _Arguments = None) -> None:
     _run("post-rewrite", args or [])
 
 
+@app.command("post-commit", hidden=True)
+def post_commit(args: _Arguments = None) -> None:
+    """What the hook after a commit calls, where it ended a merge, a pick or a revert."""
+    _run("post-commit", args or [])
+
+
+@app.command("post-index-change", hidden=True)
+def post_index_change(args: _Arguments = None) -> None:
+    """What the hook after a change of the index calls, where a rebase was aborted or has an autostash."""
+    _run("post-index-change", args or [])
+
+
 @app.command("pre-push", hidden=True)
 def pre_push(args: _Arguments = None) -> None:
     """What the hook before a push calls."""

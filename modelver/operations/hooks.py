@@ -23,11 +23,12 @@ from typing import Protocol
 from modelver.adapters.git import GitRepository
 from modelver.disk import remove_file, write_atomic
 from modelver.errors import ExternalFailure, InvalidInput
-from modelver.operations.restore import Progress, Result, restore, restore_paths
+from modelver.operations.restore import POINTERS, Progress, Result, restore, restore_paths
 
-HOOKS = ("post-checkout", "post-merge", "post-rewrite", "pre-push")
-"""Hooks that restore weights: after checkout, switch, worktree add; after merge and pull; after rebase. And one that
-stops version tags whose weights are not stored."""
+HOOKS = ("post-checkout", "post-merge", "post-rewrite", "post-commit", "post-index-change", "pre-push")
+"""Hooks that restore weights: after checkout, switch, worktree add; after merge and pull; after rebase; after the commit
+that ends a merge, picks or reverts; after `rebase --abort` and an autostash. And one that stops version tags whose
+weights are not stored."""
 
 _BEGIN, _END = b"# >>> modelver >>>\n", b"# <<< modelver <<<\n"
 _BLOCK = re.compile(re.escape(_BEGIN) + rb".*?" + re.escape(_END), re.DOTALL)
@@ -124,15 +125,24 @@ def run_hook(
         return restore(git, old if old.strip("0") else None, new, progress=progress) if branch == "1" else Result()
     if name == "post-merge":
         head = git.head().commit
+        if args[:1] == ["1"]:  # --squash: the pointers are in the working tree alone
+            return restore_paths(git, progress=progress)
         return restore(git, "ORIG_HEAD", head, progress=progress) if head and args[:1] == ["0"] else Result()
     if name == "post-rewrite":
         return restore_paths(git, progress=progress) if args[:1] == ["rebase"] else Result()
+    if name == "post-commit":
+        head = git.head().commit
+        if head is None or git.run("diff", "--name-only", "--no-ext-diff", "--", *POINTERS):
+            return restore_paths(git, progress=progress)  # pointers that are not committed say what lies here
+        return restore(git, "HEAD^", head, progress=progress)
+    if name == "post-index-change":
+        return restore_paths(git, progress=progress) if args[:1] == ["1"] else Result()
     if name == "pre-push":
         if len(args) != 2:
             raise InvalidInput("pre-push takes a remote and its URL", hint="git push --dry-run")
         from modelver.operations.prepush import pre_push
 
-        return pre_push(git, stdin(), bars=lambda _what, _total: nullcontext(progress or (lambda _: None)))
+        return pre_push(git, stdin(), args[0], bars=lambda _what, _total: nullcontext(progress or (lambda _: None)))
     raise InvalidInput(f"{name!r} is no hook of modelver's", hint=f"one of: {', '.join(HOOKS)}")
 
 
@@ -243,8 +253,11 @@ def _chain(name: str, block: bytes) -> bytes:
 
 
 def _one_line(name: str) -> str:
-    # the last line of the hook, or the only one: it reads what Git says
-    return f'modelver hook {name} "$@" || exit 1' if name == "pre-push" else f'modelver hook {name} "$@" </dev/null'
+    if name == "pre-push":  # the last line of the hook, or the only one: it reads what Git says
+        return 'modelver hook pre-push "$@" || exit 1'
+    # Git runs this one whenever it writes its index
+    only = '[ ! -e "$(git rev-parse --git-path rebase-merge)" ] || ' if name == "post-index-change" else ""
+    return f'{only}modelver hook {name} "$@" </dev/null'
 
 
 def _read(path: Path) -> bytes | None:

@@ -8,6 +8,8 @@ def test_where_only_hooks_were_installed_the_next_step_is_the_weights(tagged_rep
         "hook post-checkout",
         "hook post-merge",
         "hook post-rewrite",
+        "hook post-commit",
+        "hook post-index-change",
         "hook pre-push",
     ]
     assert "next: modelver restore" in done.err
