@@ -84,9 +84,9 @@ class Tracked(Sandbox):
         request = GcRequest(Policy(grace, **policy), fetch)  # type: ignore[arg-type]
         return gc(Project.open(self.root), request, confirm=lambda _: True)
 
-    def collect_remote(self, *, grace: float = 0) -> GcResult:
+    def collect_remote(self, *, grace: float = 0, jobs: int = 8) -> GcResult:
         """Run gc on the remote, in this process."""
-        return gc_remote(Project.open(self.root), GcRequest(Policy(grace)), confirm=lambda _: True)
+        return gc_remote(Project.open(self.root), GcRequest(Policy(grace)), confirm=lambda _: True, jobs=jobs)
 
     def named_at(self, commits: list[str], git_dir: Path | None = None) -> set[str]:
         """Hashes that pointer files name at these commits, which may be another repository's."""

@@ -27,6 +27,7 @@ def backup(
         str | None, typer.Option("--dvc-remote", metavar="NAME", help="Where to take from what the cache lacks.")
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Read again what an earlier backup put there.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Objects copied at the same time.")] = 4,
     dry_run: DryRunOption = False,
     plain_http: PlainHttpOption = False,
     form: FormatOption = Format.table,
@@ -46,8 +47,8 @@ def backup(
     project = Project.open(Path.cwd())
     with Progress("copying") as progress:
         result = make(
-            project, folder, dvc_remote=dvc_remote, plain_http=plain_http, full=full, dry_run=dry_run, say=say,
-            progress=progress,
+            project, folder, dvc_remote=dvc_remote, plain_http=plain_http, full=full, jobs=jobs, dry_run=dry_run,
+            say=say, progress=progress,
         )  # fmt: skip
     if form is Format.json:
         out_json(result.to_dict())

@@ -40,6 +40,9 @@ def gc(
     shared_cache: Annotated[
         bool, typer.Option("--shared-cache", help="The cache outside of the repository is nobody else's.")
     ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=64, help="Objects at the same time, with --remote.")
+    ] = 8,
     plain_http: PlainHttpOption = False,
     form: FormatOption = Format.table,
 ) -> None:
@@ -76,7 +79,7 @@ def gc(
 
     project = Project.open(Path.cwd())
     if on_remote:
-        result = gc_remote(project, request, dvc_remote, confirm=confirm, dry_run=dry_run, say=say)
+        result = gc_remote(project, request, dvc_remote, confirm=confirm, jobs=jobs, dry_run=dry_run, say=say)
     else:
         result = gc_cache(project, request, confirm=confirm, dry_run=dry_run, say=say)
     if form is Format.json:

@@ -34,7 +34,8 @@ from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 
 OBJECTS = "objects"
-_JOBS = 4
+JOBS = 4
+"""Objects at the same time: hashing them is what takes the time."""
 
 Say = Callable[[str], None]
 Progress = Callable[[int], None]
@@ -74,6 +75,7 @@ def backup(
     dvc_remote: str | None = None,
     plain_http: bool = False,
     full: bool = False,
+    jobs: int = JOBS,
     dry_run: bool = False,
     say: Say = lambda _: None,
     progress: Progress = lambda _: None,
@@ -86,6 +88,7 @@ def backup(
         dvc_remote: where to take objects from that are not in the cache; None means the default one.
         plain_http: speak to it without encryption.
         full: read again what an earlier backup put there.
+        jobs: objects at the same time; a single one is copied in this very thread.
         dry_run: only look.
         say: told of what goes on.
         progress: told of bytes copied.
@@ -107,7 +110,7 @@ def backup(
             return work.preview(wanted, unlisted)
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / ".lock", 1.0):
-            return work.run(wanted, unlisted, say)
+            return work.run(wanted, unlisted, say, jobs)
 
 
 class _Backup:
@@ -135,12 +138,15 @@ class _Backup:
         tags = tuple(version.tag for version in self._project.registry.versions())
         return BackupResult(str(self._folder), tags, len(wanted), size, len(new), size, tuple(unlisted), True)
 
-    def run(self, wanted: "Mapping[str, Wanted]", unlisted: list[str], say: Say) -> BackupResult:
+    def run(self, wanted: "Mapping[str, Wanted]", unlisted: list[str], say: Say, jobs: int) -> BackupResult:
         """Write everything, the manifest last."""
         for left in (self._folder / OBJECTS).glob("files/md5/??/*.part"):
             left.unlink()
-        with ThreadPoolExecutor(_JOBS) as pool:
-            found = dict(zip(wanted, pool.map(self._place, wanted.values()), strict=True))
+        if jobs == 1:
+            found = {name: self._place(one) for name, one in wanted.items()}
+        else:
+            with ThreadPoolExecutor(jobs) as pool:
+                found = dict(zip(wanted, pool.map(self._place, wanted.values()), strict=True))
         absent = {name for name, placed in found.items() if placed is None}
         lost = sorted({tag for name in absent for tag in wanted[name].versions})
         if lost:

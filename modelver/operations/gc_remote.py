@@ -33,7 +33,9 @@ from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 from modelver.operations.reachable import Objects, Remotes
 
-_JOBS = 8
+JOBS = 8
+"""Objects at the same time; botocore keeps ten connections."""
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -44,6 +46,7 @@ def gc_remote(
     name: str | None = None,
     *,
     confirm: Confirm,
+    jobs: int = JOBS,
     dry_run: bool = False,
     say: Say = lambda _: None,
 ) -> GcResult:
@@ -54,6 +57,7 @@ def gc_remote(
         request: what may go.
         name: of the DVC remote; None means the default one.
         confirm: asked once it is known what would go; where it says no, nothing is done.
+        jobs: objects at the same time.
         dry_run: only look.
         say: told of what goes on.
 
@@ -66,7 +70,7 @@ def gc_remote(
     if not request.fetch:
         raise Refused("on a remote others' versions are at stake, so their tags and branches must be asked for")
     with alone(project.git):
-        run = _Run(project, request, remote, say)
+        run = _Run(project, request, remote, say, jobs)
         plan = run.plan()
         if dry_run or plan.idle or not confirm(plan):
             return replace(plan, dry_run=True)
@@ -74,12 +78,13 @@ def gc_remote(
 
 
 class _Run:
-    def __init__(self, project: Project, request: GcRequest, remote: DvcRemote, say: Say) -> None:
+    def __init__(self, project: Project, request: GcRequest, remote: DvcRemote, say: Say, jobs: int) -> None:
         self._git = project.git
         self._grace = request.policy.grace
         self._remote = remote
         self._retired = RetiredObjects(remote)
         self._say = say
+        self._jobs = jobs
         cache = DvcCache.find(project.root)
         # a listing that this remote lacks may be on the default one
         remotes = Remotes(project.root, remote, plain_http=plain_lines(project.git, request.plain_http))
@@ -117,16 +122,16 @@ class _Run:
         self._ahead = max(0.0, time.time() - clock) if clock is not None else 0.0
         needed = self._looker.look()
         start = int(self._now())
-        each(self._retire_if_old, [item for item in plan.items if item.md5 not in needed.hashes])
+        each(self._retire_if_old, [item for item in plan.items if item.md5 not in needed.hashes], self._jobs)
         # the last look: from here on whoever publishes finds missing what is missing
         needed = self._looker.look()
         aside, now = list(self._retired.all()), self._now()
         back = [retired for retired in aside if retired.md5 in needed.hashes]
         # a folder's listing last: whoever sees it takes its files to be there
-        each(self._retired.put_back, [retired for retired in back if not retired.md5.endswith(".dir")])
-        each(self._retired.put_back, [retired for retired in back if retired.md5.endswith(".dir")])
+        each(self._retired.put_back, [retired for retired in back if not retired.md5.endswith(".dir")], self._jobs)
+        each(self._retired.put_back, [retired for retired in back if retired.md5.endswith(".dir")], self._jobs)
         lapsed = [retired for retired in aside if self._is_lapsed(retired, needed, now)]
-        each(self._retired.purge, lapsed)
+        each(self._retired.purge, lapsed, self._jobs)
         paths = {item.md5: item.path for item in plan.items} | dict(needed.paths)
 
         def items(some: Iterable[Retired]) -> tuple[Item, ...]:
@@ -166,7 +171,12 @@ class _Run:
         return found
 
 
-def each(do: Callable[[_T], _R], items: list[_T]) -> list[_R]:
-    """Do something with each of many items, several at a time; the first error is raised once all have ended."""
-    with ThreadPoolExecutor(_JOBS) as pool:
+def each(do: Callable[[_T], _R], items: list[_T], jobs: int) -> list[_R]:
+    """Do something with each of many items, several at a time; the first error is raised once all have ended.
+
+    A single job is done in this very thread, and in the order of the items.
+    """
+    if jobs == 1:
+        return [do(item) for item in items]
+    with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(do, items))

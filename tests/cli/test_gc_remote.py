@@ -255,7 +255,6 @@ def test_a_dry_run_writes_nothing(box):
 def test_a_listing_goes_before_its_files_and_comes_back_after_them(box, monkeypatch):
     """DVC takes a listing as evidence that the files in it are there."""
     commit = abandoned(box, {str(n): str(n).encode() for n in range(20)})
-    monkeypatch.setattr(module, "_JOBS", 1)
     seen: list[str] = []
     for name in ("retire", "put_back"):
         real = getattr(RetiredObjects, name)
@@ -265,11 +264,11 @@ def test_a_listing_goes_before_its_files_and_comes_back_after_them(box, monkeypa
             return real(self, item, *rest)
 
         monkeypatch.setattr(RetiredObjects, name, noted)
-    box.collect_remote(grace=3600)
+    box.collect_remote(grace=3600, jobs=1)
     assert [name.endswith(".dir") for name in seen] == [True] + 20 * [False]
     seen.clear()
     box.git("tag", "v1", commit)
-    box.collect_remote(grace=3600)
+    box.collect_remote(grace=3600, jobs=1)
     assert [name.endswith(".dir") for name in seen] == 20 * [False] + [True]
 
 

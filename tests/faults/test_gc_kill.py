@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import subprocess
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,11 @@ pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace i
 
 SAMPLE = 4
 
+# In one thread, so that strace counts what is moved and copied too.
 COMMANDS = {
     "cache": ("gc", "--grace", "0", "--yes"),
-    "remote": ("gc", "--remote", "--grace", "0", "--yes"),
-    "backup": ("backup", "../backup"),
+    "remote": ("gc", "--remote", "--jobs", "1", "--grace", "0", "--yes"),
+    "backup": ("backup", "--jobs", "1", "../backup"),
 }
 
 
@@ -72,6 +74,20 @@ def world(request, tmp_path_factory) -> World:
     made = World(top, COMMANDS[request.param], needed, box.refs(), old, points)
     _check_done(made, control)
     return made
+
+
+def test_the_points_cover_what_is_moved_and_copied(world):
+    """In other threads than the main one nothing would be killed."""
+    calls = Counter(point.call for point in world.points if point.mode == "python")
+    if world.command == COMMANDS["cache"]:
+        assert calls["unlink"] + calls["unlinkat"] >= 4, (
+            "the objects of one commit: two files, a listing, the old entry"
+        )
+    if world.command == COMMANDS["remote"]:
+        assert calls["rename"] >= 4, "three are set aside, one is put back"
+    if world.command == COMMANDS["backup"]:
+        assert calls["rename"] >= 2, "objects get their names when they are whole"
+        assert calls["utimensat"] + calls["copy_file_range"] + calls["sendfile"] > 0
 
 
 def test_sampled_points(world, tmp_path):

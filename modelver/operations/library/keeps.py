@@ -100,6 +100,7 @@ class Keeps(Base):
         *,
         on_remote: bool = False,
         dvc_remote: str | None = None,
+        jobs: int = 8,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> "GcResult":
@@ -110,6 +111,7 @@ class Keeps(Base):
                 young reflog entry.
             on_remote: on the DVC remote, in place of the cache.
             dvc_remote: name of the DVC remote; None for the default one.
+            jobs: objects of the DVC remote at the same time.
             dry_run, say: as `tag`.
 
         Raises:
@@ -121,7 +123,9 @@ class Keeps(Base):
 
         wanted = request or GcRequest()
         if on_remote:
-            return gc_remote(self._project(), wanted, dvc_remote, confirm=lambda _: True, dry_run=dry_run, say=say)
+            return gc_remote(
+                self._project(), wanted, dvc_remote, confirm=lambda _: True, jobs=jobs, dry_run=dry_run, say=say
+            )
         return gc(self._project(), wanted, confirm=lambda _: True, dry_run=dry_run, say=say)
 
     def backup(
@@ -130,6 +134,7 @@ class Keeps(Base):
         *,
         dvc_remote: str | None = None,
         full: bool = False,
+        jobs: int = 4,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> "BackupResult":
@@ -139,6 +144,7 @@ class Keeps(Base):
             folder: new, empty, or an earlier backup.
             dvc_remote: where to look for what the cache lacks; None for the default one.
             full: read every object in the backup again, too.
+            jobs: objects copied at the same time.
             dry_run, say: as `tag`.
 
         Raises:
@@ -147,7 +153,7 @@ class Keeps(Base):
         """
         from modelver.operations.backup import backup
 
-        return backup(self._project(), folder, dvc_remote=dvc_remote, full=full, dry_run=dry_run, say=say)
+        return backup(self._project(), folder, dvc_remote=dvc_remote, full=full, jobs=jobs, dry_run=dry_run, say=say)
 
     def accept_tag(self, tag: str) -> str | None:
         """Remember that what a tag names now (returned), or that it is gone (None), is right.
