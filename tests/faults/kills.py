@@ -33,7 +33,7 @@ CHANGES = (
 """Calls before which a process is killed, where they change something."""
 
 WAITS = ("poll", "ppoll", "wait4", "waitid", "vfork", "clone", "clone3")
-"""For Python also these: killed there, it leaves a Git behind that goes on alone."""
+"""For Python also these: killed there, it leaves a Git behind that goes on alone. Of several polls of one the first."""
 
 _ONLY_WHERE = {"openat": re.compile("O_CREAT|O_TRUNC|O_TMPFILE"), "ioctl": re.compile("CLONE")}
 """Most calls of these names change nothing: what their arguments must say."""
@@ -173,12 +173,17 @@ def _calls(log: Path) -> list[tuple[str, int]]:
     """Name and number of each call in strace's log that changed something, or waited."""
     found = []
     count: Counter[str] = Counter()
+    waited = ""
     for line in log.read_text("utf-8", "replace").splitlines():
         call = line.partition("(")[0]
         if call not in CHANGES + WAITS or call == line:
             continue
         count[call] += 1
         only = _ONLY_WHERE.get(call)
-        if call in WAITS or not (_FAILED.search(line) or (only and not only.search(line))):
+        if call in WAITS:
+            if not ("poll" in call and waited == call):
+                found.append((call, count[call]))
+            waited = call
+        elif not (_FAILED.search(line) or (only and not only.search(line))):
             found.append((call, count[call]))
     return found
