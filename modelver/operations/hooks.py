@@ -26,9 +26,9 @@ from modelver.errors import ExternalFailure, InvalidInput
 from modelver.operations.restore import POINTERS, Progress, Result, restore, restore_paths
 
 HOOKS = ("post-checkout", "post-merge", "post-rewrite", "post-commit", "post-index-change", "pre-push")
-"""Hooks that restore weights: after checkout, switch, worktree add; after merge and pull; after rebase; after the commit
-that ends a merge, picks or reverts; after `rebase --abort` and an autostash. And one that stops version tags whose
-weights are not stored."""
+"""Hooks that restore weights: after checkout, switch, worktree add; after merge and pull; after rebase; after a commit
+that ends a merge, picks or reverts; after `rebase --abort` and an autostash. And one that stops version tags whose weights
+are not stored."""
 
 _BEGIN, _END = b"# >>> modelver >>>\n", b"# <<< modelver <<<\n"
 _BLOCK = re.compile(re.escape(_BEGIN) + rb".*?" + re.escape(_END), re.DOTALL)

@@ -241,7 +241,9 @@ def test_broken_dvc_configuration(box: Sandbox) -> None:
 def test_missing_hooks(box: Sandbox) -> None:
     box.mv("hook", "uninstall")
     finding = found_and_mended(box, "hook")
-    assert finding["message"].endswith(": post-checkout, post-merge, post-rewrite, post-commit, post-index-change, pre-push")
+    assert finding["message"].endswith(
+        ": post-checkout, post-merge, post-rewrite, post-commit, post-index-change, pre-push"
+    )
     assert finding["hint"] == "modelver hook install"
     assert "modelver" in (box.root / ".git/hooks/pre-push").read_text()
 
