@@ -15,7 +15,7 @@ from typing import Any
 from modelver.adapters.dvc import DvcCache
 from modelver.adapters.dvc.locking import dvc_locked
 from modelver.adapters.git import GitRepository
-from modelver.adapters.git.remotes import GitRemote, fetch_urls, refuse_plain_http
+from modelver.adapters.git.remotes import refuse_plain_http
 from modelver.core.retention import Policy, kept_commits
 from modelver.disk import exclusive
 from modelver.errors import ExternalFailure, Refused
@@ -23,6 +23,7 @@ from modelver.operations import roots
 from modelver.operations.named import Named, together
 from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
+from modelver.operations.published import clear_scratch, fetched, published_places
 from modelver.operations.reachable import Objects, Pointers, Remotes
 from modelver.operations.transaction import locked
 
@@ -195,13 +196,14 @@ class Looker:
         if not self.request.fetch:
             yield None
             return
-        names = self.git.text("remote").split()
-        if names and not self._told:
-            self._say(f"asking {', '.join(names)} for tags and branches")
+        roots.refuse_cut_history(self.git)  # Git would say so in other words
+        places = published_places(self.git)
+        if places and not self._told:
+            self._say(f"asking {', '.join(place.shown for place in places)} for all refs")
             self._told = True
-        for remote in () if self.request.plain_http else map(GitRemote, names):
-            refuse_plain_http(remote, fetch_urls(self.git.root, remote))
-        with roots.fetched(self.git) as others:
+        for place in () if self.request.plain_http else places:
+            refuse_plain_http(place.remote, place.urls(self.git))
+        with fetched(self.git, places) as others:
             yield others
 
     def look(self) -> Objects:
@@ -274,7 +276,7 @@ def alone(git: GitRepository) -> Iterator[None]:
     """Be the only gc of this repository."""
     try:
         with exclusive(git.state_dir / "gc.lock", 0.2):
-            roots.clear_scratch(git)
+            clear_scratch(git)
             yield
     except ExternalFailure as failure:
         if "gc.lock" in failure.message:

@@ -2,27 +2,23 @@
 
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 from modelver.adapters.git import GitRepository, run_git
-from modelver.adapters.git.patience import TALK_TIMEOUT, patience
 from modelver.core.retention import Commit
 from modelver.errors import ExternalFailure, Refused
-
-FETCHED = "refs/modelver/fetched"
-"""Where the refs of Git remotes are in the Git directory that they are fetched to."""
-
-_SCRATCH = "gc-"
+from modelver.operations.published import FETCHED
 
 _ID = re.compile(rb"\b(?:[0-9a-f]{64}|[0-9a-f]{40})\b")
 _ENTRY = re.compile(rb"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) .*?> (-?\d+) [+-]\d{4}(?:\t|\Z)")
 _TAG = re.compile(rf"refs/tags/|{FETCHED}/[0-9]+/tags/")
+_OF_NOBODY_HERE = re.compile(rf"{FETCHED}/[0-9]+/(?!heads/|tags/)")
+"""Refs of a Git remote beside its branches and tags: pull requests, DVC's experiments. Whoever may open a pull request
+decides what is in it, so nothing there may be a reason to stop."""
+
 _LEFT_BEHIND = frozenset({"ORIG_HEAD", "FETCH_HEAD", "COMMIT_EDITMSG"})
 _LEFT_BY_MERGES = frozenset({"AUTO_MERGE", "REBASE_HEAD"})
 _UNDER_WAY = ("rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
@@ -49,7 +45,9 @@ class Roots:
     Attributes:
         solid: object ids that refs and HEADs name; that one of them is missing means a broken repository.
         held: ids that stashes, detached HEADs and operations under way name.
-        logged: ids that only reflogs name, and what has ended and left them behind; Git may have thrown them away.
+        logged: ids that only reflogs name, or what has ended and left them behind, which Git may have thrown away; and
+            those that only pull requests and their like on a Git remote name. What they need stays as far as it is
+            known.
         tags: those of ``solid`` that only tags name.
         lapsed: ids that only reflog entries older than the grace period name; nothing is kept for them.
     """
@@ -69,8 +67,8 @@ class History:
         commits: id → parents and time; the state is still None.
         trees: commit → its tree.
         tips: commits that are named by a root.
-        firm: those of them that more than a reflog names.
-        logged: commits that can be reached from reflogs alone.
+        firm: those of them that are not in `Roots.logged`.
+        logged: commits that can be reached from `Roots.logged` alone.
         lines: those of them whose past counts as a branch: all but tags.
         bare_trees: trees that a tag names without a commit.
     """
@@ -87,7 +85,9 @@ class History:
 def refuse_cut_history(git: GitRepository) -> None:
     """Raise Refused where part of the history is not here, so that what it needs can't be known."""
     if git.is_shallow():
-        raise Refused("this clone is shallow, so older versions are not known here", hint="git fetch --unshallow")
+        raise Refused(
+            "this clone is shallow, so older versions are not known here", hint="git fetch --unshallow --tags"
+        )
     if (git.common_dir / "info" / "grafts").exists():
         raise Refused("history is cut by info/grafts", hint="git replace --convert-graft-file")
     if (git.config("extensions.refStorage") or "files") != "files":
@@ -153,60 +153,6 @@ def _away(root: Path, git_dir: Path) -> Refused:
     )
 
 
-@contextmanager
-def fetched(git: GitRepository) -> Iterator[Path | None]:
-    """Fetch the branches and tags of all Git remotes, until the block ends, into a Git directory of their own.
-
-    It shares the repository's objects and knows its refs, so that little has to come. The user's refs are not touched,
-    nor does a Git that is killed leave a lock among them. Gives None where there is no remote.
-
-    Raises:
-        ExternalFailure: a remote can't be reached.
-    """
-    remotes = git.text("remote").splitlines()
-    if not remotes:
-        yield None
-        return
-    scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=git.state_dir))
-    try:
-        _share(git, scratch)
-        env = {"GIT_DIR": str(scratch), "GIT_OBJECT_DIRECTORY": str(git.common_dir / "objects")}
-        for number, remote in enumerate(remotes):
-            refspecs = [f"+refs/{kind}/*:{FETCHED}/{number}/{kind}/*" for kind in ("heads", "tags")]
-            command = [
-                "-c", "maintenance.auto=false", "-c", "gc.auto=0", "fetch", "--quiet", "--no-tags", "--no-prune",
-                "--no-prune-tags", "--refmap=", "--no-write-fetch-head", "--no-recurse-submodules", "--", remote,
-            ]  # fmt: skip
-            try:
-                run_git(git.root, [*command, *refspecs], env=patience(git.root, env), timeout=TALK_TIMEOUT)
-            except ExternalFailure as failure:
-                raise ExternalFailure(
-                    f"Git remote {remote} can't be asked what it still needs: {failure.message}",
-                    hint="nothing was removed; try again when it can be reached",
-                ) from None
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def clear_scratch(git: GitRepository) -> None:
-    """Remove what a killed gc left of `fetched`; whoever calls it holds gc's lock."""
-    for entry in git.state_dir.glob(f"{_SCRATCH}*"):
-        shutil.rmtree(entry, ignore_errors=True)
-
-
-def _share(git: GitRepository, scratch: Path) -> None:
-    """Make ``scratch`` a Git directory with the repository's configuration and refs."""
-    (scratch / "refs").mkdir()
-    (scratch / "HEAD").write_text("ref: refs/heads/none\n")
-    kind = git.config("extensions.objectFormat")
-    version = f"[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = {kind}\n" if kind else ""
-    config = str(git.common_dir / "config").replace("\\", "\\\\").replace('"', '\\"')
-    (scratch / "config").write_text(f'{version}[include]\n\tpath = "{config}"\n')
-    refs = git.run("for-each-ref", "--format=%(objectname) %(refname)")
-    (scratch / "packed-refs").write_bytes(refs)
-
-
 def gather(git: GitRepository, trees: Iterable[Worktree], cutoff: float, others: Path | None = None) -> Roots:
     """All roots of a repository.
 
@@ -222,15 +168,15 @@ def gather(git: GitRepository, trees: Iterable[Worktree], cutoff: float, others:
     git_dirs = {git.common_dir, *(tree.git_dir for tree in trees), *_linked_dirs(git.common_dir)}
     tags: set[str] = set()
     branches: set[str] = set()
+    logged: set[str] = set()
     for git_dir in [*sorted(git_dirs), *([others] if others else [])]:
         below = FETCHED if git_dir == others else "refs"
         env = {"GIT_DIR": str(git_dir), "GIT_OBJECT_DIRECTORY": str(git.common_dir / "objects")}
         listed = run_git(git.root, ["for-each-ref", "--format=%(objectname) %(refname)", below], env=env)
         for line in listed.decode("ascii", "replace").splitlines():
             name, _, ref = line.partition(" ")
-            (tags if _TAG.match(ref) else branches).add(name)
+            (tags if _TAG.match(ref) else logged if _OF_NOBODY_HERE.match(ref) else branches).add(name)
     held: set[str] = set()
-    logged: set[str] = set()
     lapsed: set[str] = set()
     for git_dir in sorted(git_dirs):
         under_way, left = _half_done(git_dir)

@@ -32,7 +32,15 @@ _LOCAL_VARIABLES = (
 _PATH_VARIABLES = ("GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS")
 # `core.fsmonitor` names a program that `git status` runs. It only makes Git faster, so that nothing is lost without it;
 # and where a repository was copied together with its `.git`, the program may be anybody's.
-_SETTINGS = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "false"}
+_SETTINGS = (("core.fsmonitor", "false"),)
+
+
+def settings(*more: tuple[str, str]) -> dict[str, str]:
+    """Environment that gives keys of Git's configuration a value for one command, beside modelver's own."""
+    found: dict[str, str] = {}
+    for number, (key, value) in enumerate((*_SETTINGS, *more)):
+        found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return {"GIT_CONFIG_COUNT": str(len(found) // 2), **found}
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -42,7 +50,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     # What a tag names is what its id says, not what a `git replace` of this clone makes of it.
     env.update(GIT_NO_REPLACE_OBJECTS="1")
     # Asking for the status would otherwise rewrite the index in passing, and get in the way of the user's own Git.
-    env.update(GIT_OPTIONAL_LOCKS="0", **_SETTINGS)
+    env.update(GIT_OPTIONAL_LOCKS="0", **settings())
     env.update(extra or {})
     return env
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelver.adapters.git.process import git_status
+from modelver.adapters.git.process import git_status, settings
 from modelver.core.addresses import is_plain, url_without_credentials
 from modelver.errors import Refused
 
@@ -48,6 +48,39 @@ def push_urls(root: Path, remote: GitRemote) -> list[str]:
         return fetch_urls(root, remote)
     start, base = max(fitting, key=lambda rule: len(rule[0]))
     return [base + remote.name.removeprefix(start)]
+
+
+def places(root: Path, remote: GitRemote) -> list[str]:
+    """All that must be asked to know what a remote has: it by its name, and the other URLs that it is pushed to.
+
+    To fetch from a mirror and push to another place is common: ``remote.NAME.pushurl``, several ``remote.NAME.url``.
+    """
+    known = fetch_urls(root, remote)
+    by_name = [] if remote.name in known and _is_no_place(root, remote.name) else [remote.name]
+    return [*by_name, *(url for url in dict.fromkeys(_used_push_urls(root, remote)) if url not in known)]
+
+
+def published_at(root: Path, remote: GitRemote) -> str:
+    """What must be asked about what was pushed to a remote: its name, or the URL that it is pushed to if another."""
+    urls = _used_push_urls(root, remote)
+    return remote.name if not urls or urls[0] in fetch_urls(root, remote) else urls[0]
+
+
+def as_it_is(url: str) -> dict[str, str]:
+    """Environment in which Git takes a URL as it is: ``url.*.insteadOf`` was applied when it was found out."""
+    return settings((f"url.{url}.insteadOf", url))  # of all rules that fit the longest wins
+
+
+def _used_push_urls(root: Path, remote: GitRemote) -> list[str]:
+    """The push URLs without those that only keep people from pushing: ``no_push``, ``DISABLED``, ``/dev/null``."""
+    return [url for url in push_urls(root, remote) if not _is_no_place(root, url)]
+
+
+def _is_no_place(root: Path, url: str) -> bool:
+    if ":" in url:
+        return False
+    place = root / url
+    return not place.is_dir() if place.exists() else "/" not in url
 
 
 def refuse_plain_http(remote: GitRemote, urls: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from shlex import quote
 
 from modelver.adapters.git.patience import patience
 from modelver.adapters.git.process import git_status, run_git
-from modelver.adapters.git.remotes import GitRemote, fetch_urls, refuse_plain_http
+from modelver.adapters.git.remotes import GitRemote, as_it_is, fetch_urls, published_at, refuse_plain_http
 from modelver.core.registry import TagRecord
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 
@@ -281,7 +281,7 @@ class GitRepository:
     def remote_tags(
         self, remote: GitRemote, pattern: str, *, plain_http: bool = False, timeout: float = 30
     ) -> dict[str, str]:
-        """Tags on a remote whose names match Git's glob ``pattern``: short name → object id.
+        """Tags on a remote, where it is pushed to, whose names match Git's glob ``pattern``: short name → object id.
 
         Raises:
             Refused: the line to it is not encrypted, and ``plain_http`` does not allow that.
@@ -289,12 +289,14 @@ class GitRepository:
         """
         if remote.name.startswith("-"):
             raise ExternalFailure(f"{remote.name!r} is no remote")
+        place = published_at(self.root, remote)
+        by_name = place == remote.name
         if not plain_http:
-            refuse_plain_http(remote, fetch_urls(self.root, remote))
+            refuse_plain_http(remote, fetch_urls(self.root, remote) if by_name else [place])
         output = run_git(
             self.root,
-            ["ls-remote", "--tags", "--refs", "--", remote.name, f"refs/tags/{pattern}"],
-            env=patience(self.root),
+            ["ls-remote", "--tags", "--refs", "--", place, f"refs/tags/{pattern}"],
+            env=patience(self.root, {} if by_name else as_it_is(place)),
             timeout=timeout,
         )
         tags = {}
