@@ -97,13 +97,13 @@ def _show(plan: "GcResult", form: Format, tell: Callable[[str], None]) -> None:
     from modelver.core.printable import printable
 
     _warn(plan)
-    if plan.items:
+    if plan.items or plan.purged:
         rows = [(printable(name) or "(no commit tells)", count, size(total)) for name, count, total in plan.groups()]
         tell(table(rows, ("once", "objects", "size"), form))
-    verb = "set aside" if plan.remote else "remove"
-    tell(f"would {verb} {_count(plan.items)} from {printable(plan.place)}; {_kept(plan)}")
+    said = [f"set aside {_count(plan.items)}"] if plan.remote else [f"remove {_count(plan.items)}"]
     if plan.purged:
-        tell(f"would remove for good {_count(plan.purged)} that an earlier gc set aside")
+        said = [*said[not plan.items :], f"remove for good {_count(plan.purged)}"]
+    tell(f"would {' and '.join(said)} from {printable(plan.place)}; {_kept(plan)}")
     if plan.put_back:
         tell(f"would put back {_count(plan.put_back)} that an earlier gc set aside and something needs")
 

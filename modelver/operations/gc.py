@@ -73,7 +73,8 @@ class GcResult:
         remote: whether it is a remote.
         dry_run: nothing was done.
         items: objects that nothing needs: removed from the cache, or set aside on the remote.
-        purged: objects that were set aside long enough ago, and are gone for good now.
+        purged: objects that were set aside long enough ago, and are gone for good now; without a grace period that is
+            all that nothing needs.
         put_back: objects that were set aside and are needed again.
         needed, young: objects there that stay: as something needs them; as they are younger than the grace period.
         bytes_kept: of both.
@@ -104,7 +105,7 @@ class GcResult:
     def groups(self) -> list[tuple[str, int, int]]:
         """What goes by the folder or file that it was tracked as: path, objects, bytes; largest first."""
         found: dict[str, tuple[int, int]] = {}
-        for item in self.items:
+        for item in (*self.items, *self.purged):
             name = _group(item.path)
             count, size = found.get(name, (0, 0))
             found[name] = count + 1, size + item.bytes

@@ -93,6 +93,7 @@ class _Run:
         """Seconds that this machine's clock is ahead of the storage's, by which it says when objects were written."""
         self._stored: dict[str, Stored] = {}
         self._aside: list[Retired] = []
+        self._doomed: tuple[Item, ...] = ()
 
     def plan(self) -> GcResult:
         """What is to be done."""
@@ -104,13 +105,16 @@ class _Run:
         now = self._now()
         doomed = [s for s in self._stored.values() if s.md5 not in needed.hashes]
         old = [stored for stored in doomed if self._is_old(stored, now)]
-        paths = self._looker.paths([s.md5 for s in old]) if old else {}
+        lapsed = [retired for retired in self._aside if self._is_lapsed(retired, needed, now)]
+        going = [item.md5 for item in (*old, *lapsed)]
+        paths = self._looker.paths(going) if going else {}
         warnings = [*unlisted_warnings(needed), *self._warnings(doomed)]
         kept = sum(s.bytes for s in self._stored.values()) - sum(s.bytes for s in old)
+        self._doomed = tuple(removal_order(Item(s.md5, s.bytes, paths.get(s.md5, "")) for s in old))
+        aside, at_once = (self._doomed, ()) if self._grace else ((), self._doomed)
         return GcResult(
-            self._remote.name, True, True,
-            tuple(removal_order(Item(s.md5, s.bytes, paths.get(s.md5, "")) for s in old)),
-            tuple(Item(r.md5, r.bytes) for r in self._aside if self._is_lapsed(r, needed, now)),
+            self._remote.name, True, True, aside,
+            (*at_once, *(Item(r.md5, r.bytes, paths.get(r.md5, "")) for r in lapsed)),
             tuple(Item(r.md5, r.bytes, needed.paths.get(r.md5, "")) for r in self._aside if r.md5 in needed.hashes),
             needed=len(self._stored) - len(doomed), young=len(doomed) - len(old), bytes_kept=kept,
             warnings=tuple(warnings),
@@ -122,7 +126,7 @@ class _Run:
         self._ahead = max(0.0, time.time() - clock) if clock is not None else 0.0
         needed = self._looker.look()
         start = int(self._now())
-        each(self._retire_if_old, [item for item in plan.items if item.md5 not in needed.hashes], self._jobs)
+        each(self._retire_if_old, [item for item in self._doomed if item.md5 not in needed.hashes], self._jobs)
         # the last look: from here on whoever publishes finds missing what is missing
         needed = self._looker.look()
         aside, now = list(self._retired.all()), self._now()
@@ -132,7 +136,7 @@ class _Run:
         each(self._retired.put_back, [retired for retired in back if retired.md5.endswith(".dir")], self._jobs)
         lapsed = [retired for retired in aside if self._is_lapsed(retired, needed, now)]
         each(self._retired.purge, lapsed, self._jobs)
-        paths = {item.md5: item.path for item in plan.items} | dict(needed.paths)
+        paths = {item.md5: item.path for item in (*plan.items, *plan.purged)} | dict(needed.paths)
 
         def items(some: Iterable[Retired]) -> tuple[Item, ...]:
             return tuple(Item(r.md5, r.bytes, paths.get(r.md5, "")) for r in sorted(some, key=lambda r: r.md5))

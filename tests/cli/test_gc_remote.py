@@ -94,6 +94,26 @@ def test_what_nothing_needs_is_set_aside_then_removed(box):
     assert box.held() == before  # the cache is another matter
 
 
+def test_a_dry_run_says_what_the_run_does(box):
+    """Without a grace period that is other than with one; also of what an earlier run set aside."""
+    abandoned(box, {"a": GONE, "b": KEPT})
+    box.collect_remote(grace=3600)
+    age(box, 4000)
+    shutil.rmtree(box.cache)
+    abandoned(box, b"more")
+    said = box.mv("gc", "--remote", "--grace", "0", "--dry-run").out.splitlines()
+    assert said[-1].startswith("would remove for good 4 objects, ")
+    assert "aside" not in said[-1]
+    assert [line.split()[:4] for line in said if line.startswith("(")] == [["(no", "commit", "tells)", "4"]]
+    planned, real = (
+        box.mv("gc", "--remote", "--grace", "0", option, "--format", "json").json() for option in ("--dry-run", "--yes")
+    )
+    assert planned["set_aside"] == real["set_aside"] == []
+    assert {item["md5"] for item in planned["purged"]} == {item["md5"] for item in real["purged"]}
+    assert planned["bytes"] == real["bytes"]
+    assert box.held(box.store) == box.aside() == set()
+
+
 def test_what_is_needed_again_is_put_back(box):
     commit = abandoned(box, {"a": GONE, "b": KEPT})
     names = box.held(box.store)
