@@ -23,7 +23,8 @@ class Known:
         object_id: what the ref named; empty where its absence was accepted.
         commit: what that pointed at; empty where that is not known.
         how: ``made`` here; ``seen`` when it was verified here; ``published``: seen on a Git remote; ``accepted``: the
-            user said that it is right as it is; ``dropped``: taken back before anybody else had it.
+            user said that it is right as it is; ``dropped``: taken back before anybody else had it, or the Git remote had
+            another in its place.
         remote: of ``published``, the Git remote.
     """
 
@@ -69,6 +70,11 @@ def expected(history: Sequence[Known]) -> Known | None:
     kept = in_force(history)
     public = [known for known in kept if known.how != "made"]
     return public[0] if public else (kept[-1] if kept else None)
+
+
+def was_dropped(history: Sequence[Known], object_id: str) -> bool:
+    """Whether a tag still names what was dropped: it is about to be deleted, and nothing to remember."""
+    return any(known.how == "dropped" and known.object_id == object_id for known in history)
 
 
 def judge_ref(

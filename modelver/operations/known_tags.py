@@ -4,10 +4,12 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from modelver.adapters.git import GitRepository
+from modelver.core import publish
 from modelver.core.addresses import url_without_credentials
+from modelver.core.registry import Registry
 from modelver.core.tag_memory import How, Known
 from modelver.errors import InvalidInput, ModelverError
 
@@ -54,6 +56,17 @@ def published(git: GitRepository, tags: Iterable[tuple[str, str, str]], remote: 
 def dropped(git: GitRepository, tag: str, object_id: str) -> None:
     """Note that a tag that was made here was taken back before anybody else had it."""
     remember(git, [Known(tag, object_id, "", "dropped")])
+
+
+def overtaken(git: GitRepository, registry: Registry, there: Mapping[str, str]) -> None:
+    """Note of the tags here whose place another one has on the Git remote that they are nothing to be kept.
+
+    Args:
+        git: the repository.
+        registry: what is known here.
+        there: short name → object id of the tags on the remote.
+    """
+    remember(git, [Known(r.name, r.object_id, "", "dropped") for r, _ in publish.overtaken(registry, there)])
 
 
 def recall(git: GitRepository) -> dict[str, list[Known]]:

@@ -20,6 +20,7 @@ from modelver.core.gates import Check
 from modelver.core.names import parse_tag, shown
 from modelver.core.registry import Assignment, ModelVersion
 from modelver.errors import CheckFailed, ExternalFailure, Refused
+from modelver.operations import known_tags
 from modelver.operations.facts import read_sidecar
 from modelver.operations.gating import environment_checks, refuse_for_environment
 from modelver.operations.policy import Place, Policy, all_checks, place, policies, refuse_changed_policy
@@ -242,6 +243,7 @@ def refuse_remote(project: Project, version: ModelVersion, say: Say, *, must_hav
     except (ExternalFailure, Refused) as error:
         say(f"warning: remote {remote} could not be asked what was decided there ({error.message})")
         return None
+    known_tags.overtaken(project.git, project.registry, there)
     here = {record.name: record.object_id for _, record in project.registry.events}
     where = shlex.quote(remote.shown)
     for name, object_id in sorted(there.items()):

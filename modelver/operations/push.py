@@ -222,6 +222,7 @@ def _plan(
     found = remote_refs(project.root, target.address, patterns)
     tags = {ref.removeprefix("refs/tags/"): object_id for ref, object_id in found.items() if ref[:10] == "refs/tags/"}
     branches = {ref: object_id for ref, object_id in found.items() if ref == target.branch}
+    known_tags.overtaken(project.git, project.registry, tags)
     return plan_push(project.registry, tags, target.remote.shown, only=only, every=every), branches
 
 

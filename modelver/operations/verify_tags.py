@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from modelver.adapters.git import GitRepository
 from modelver.core.environments import in_force as decisions_in_force
 from modelver.core.names import TagName, parse_tag
-from modelver.core.tag_memory import Elsewhere, Known, expected, in_force, judge_ref
+from modelver.core.tag_memory import Elsewhere, Known, expected, in_force, judge_ref, was_dropped
 from modelver.core.verify import Problem, TagObject, quoted
 from modelver.operations import known_tags
 from modelver.operations.policy import policies
@@ -73,7 +73,7 @@ class TagRefs:
             if self.remote is not None and self.there.get(name) == ref.object_id:
                 if not any(k.how == "published" and k.remote == self.remote for k in kept):
                     new.append(Known(name, ref.object_id, ref.commit, "published", self.remote))
-            elif not kept:
+            elif not kept and not was_dropped(history, ref.object_id):
                 new.append(Known(name, ref.object_id, ref.commit, "seen"))
         return new
 
