@@ -1,19 +1,20 @@
 # >>> modelver >>>
-# Stops version tags whose weights are not stored; starts Python only for such tags. To remove: modelver hook uninstall
+# Stops version tags whose weights are not stored, and decisions that others have overtaken or can't follow; starts Python
+# only for such tags. To remove: modelver hook uninstall
 modelver_refs=$(cat)
 if (
     set +eu
     # `modelver push` has looked already
     [ -z "${MODELVER_PUSHING-}" ] || exit 0
     # lines of: local ref, its object, remote ref, its object
-    printf '%s\n' "$modelver_refs" | grep -v '^(delete) ' | grep -q ' refs/tags/[^ ]*@v[^ ]* [0-9a-f]*$' || exit 0
+    printf '%s\n' "$modelver_refs" | grep -v '^(delete) ' | grep -qE ' refs/tags/[^ ]*(@v|#)[^ ]* [0-9a-f]*$' || exit 0
     # -P: a folder of the repository that happens to be called modelver is not ours
     if [ -x @PYTHON@ ] && [ -f @MODULE@ ]; then
         set -- @PYTHON@ -P -m modelver.cli.githook @NAME@ "$@"
     elif command -v modelver >/dev/null 2>&1; then
         set -- modelver hook @NAME@ "$@"
     else
-        echo 'modelver: not installed, so nobody can say whether the weights of these tags are stored' >&2
+        echo 'modelver: not installed, so nobody can say whether others could use these tags' >&2
         exit 1
     fi
     printf '%s\n' "$modelver_refs" | "$@"

@@ -1,4 +1,7 @@
-"""What the pre-push hook does: no version tag goes out whose weights are not on the DVC remote, read back and right."""
+"""What the pre-push hook does: no version tag goes out whose weights are not on the DVC remote, read back and right.
+
+And no decision that others have overtaken, or whose version they do not have.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from modelver.errors import InvalidInput, ModelverError, Refused
 from modelver.operations.findable import refuse_unfindable
 from modelver.operations.objects import listings_of
 from modelver.operations.plain_lines import plain_lines
+from modelver.operations.prepush_decisions import refuse_decisions
 from modelver.operations.remembered import Remembered
 from modelver.operations.storing import Tagged, wanted_by
 from modelver.operations.transfer import Bars, check_remote, no_bars
@@ -36,32 +40,35 @@ class Stopped:
         return [("error", message, hint) for message, hint in self.problems]
 
 
-def pre_push(git: GitRepository, lines: bytes, *, bars: Bars = no_bars) -> Stopped:
+def pre_push(git: GitRepository, lines: bytes, remote: str, *, bars: Bars = no_bars) -> Stopped:
     """Look whether the weights of the version tags that are about to be pushed are on the DVC remote, and right.
 
     Args:
         git: the repository.
         lines: what Git gives the hook: ``<local ref> <object> <remote ref> <object>``, a line each.
+        remote: the Git remote: its name, or URL where it has none.
         bars: progress.
 
     Raises:
         InvalidInput: those are no such lines.
-        ExternalFailure: the DVC remote can't be asked.
+        ExternalFailure: the Git remote or the DVC remote can't be asked.
     """
-    versions = _versions(git, lines)
+    pushed = _pushed(lines)
+    objection = refuse_decisions(git, pushed, remote)
+    problems = [] if objection is None else [objection]
+    versions = _versions(git, pushed)
     if not versions:
-        return Stopped()
-    problems = []
+        return Stopped(tuple(problems))
     memory = Remembered(git.state_dir)
     cache = DvcCache.find(git.root)
-    remote: list[DvcRemote] = []
+    opened: list[DvcRemote] = []
 
     def storage() -> DvcRemote:
-        if not remote:
+        if not opened:
             found = DvcRemote.open(git.root, plain_http=plain_lines(git))
             found.probe()
-            remote.append(found)
-        return remote[0]
+            opened.append(found)
+        return opened[0]
 
     for version in versions:
         hint = f"modelver push {version.tag}"
@@ -94,17 +101,24 @@ def pre_push(git: GitRepository, lines: bytes, *, bars: Bars = no_bars) -> Stopp
     return Stopped(tuple(problems))
 
 
-def _versions(git: GitRepository, lines: bytes) -> Sequence[Tagged]:
+def _pushed(lines: bytes) -> list[tuple[str, str]]:
+    """The refs of the remote that shall name something, and the objects."""
     found = []
     for line in lines.decode("utf-8", "surrogateescape").splitlines():
         words = line.rsplit(" ", 3)  # a local ref like HEAD~1 or :/text may hold blanks
         if len(words) != 4:
             raise InvalidInput("pre-push takes lines of four words on standard input", hint="git push --dry-run")
         _, object_id, ref, _ = words
+        if object_id.strip("0"):
+            found.append((ref, object_id))
+    return found
+
+
+def _versions(git: GitRepository, pushed: Sequence[tuple[str, str]]) -> list[Tagged]:
+    found = []
+    for ref, object_id in pushed:
         parsed = parse_tag(ref.removeprefix("refs/tags/")) if ref.startswith("refs/tags/") else None
-        if parsed is None or parsed.action != "register" or not object_id.strip("0"):
-            continue
-        commit = git.rev_parse(object_id)
-        if commit is not None:
+        commit = git.rev_parse(object_id) if parsed is not None and parsed.action == "register" else None
+        if parsed is not None and commit is not None:
             found.append(Tagged(ref.removeprefix("refs/tags/"), parsed.model, commit))
     return found

@@ -36,9 +36,9 @@ def there(repo: Repo, hub: Path) -> list[str]:
     return repo.run("git", "-C", str(hub), "for-each-ref", "--format=%(refname)").stdout.split()
 
 
-def test_python_starts_only_for_version_tags(repo, hub):
+def test_python_starts_only_for_tags_of_versions_and_decisions(repo, hub):
     repo.git("branch", "fix@v2")
-    repo.git("push", "-q", "origin", "main", "fix@v2", "v1", "m#prod#1")
+    repo.git("push", "-q", "origin", "main", "fix@v2", "v1")
     repo.git("push", "-q", "origin", "main:refs/heads/refs/tags/m@v3")
     assert repo.calls() == []
     done = repo.git("push", "-q", "origin", "v2", "m@v1.0.0", ok=False)
@@ -50,6 +50,8 @@ def test_python_starts_only_for_version_tags(repo, hub):
     repo.git("push", "-q", "--no-verify", "origin", "m@v1.0.0")
     repo.calls()
     repo.git("push", "-q", "origin", ":m@v1.0.0")
+    repo.git("push", "-q", "--no-verify", "origin", "m#prod#1")
+    repo.git("push", "-q", "origin", ":m#prod#1")
     assert repo.calls() == [], "to delete one needs no weights"
 
 
