@@ -101,6 +101,13 @@ def resolve_version(ref: Ref, registry: Registry, default_model: str | None) -> 
         decisions = [one.record.name for one in registry.assignments(model) if one.version is not None]
         raise NotFound(f"no decision is tagged {shown(ref.text)}", hint=near(f"{model}#{ref.value}", decisions))
     if found is None and ref.kind == "environment":
+        dangling = next((one for one in registry.running(model, ref.value) if one.version is None), None)
+        if dangling is not None:
+            raise NotFound(
+                f"{dangling.record.name} has commit {dangling.record.commit[:12]} run in {shown(ref.value)}, and no "
+                f"version of {model} that is on that commit is known here",
+                hint=f"where it was decided: modelver push {model}@VERSION   (then here: git fetch --tags)",
+            )
         raise NotFound(
             f"nothing of {model} runs in {shown(ref.value)}",
             hint=f"modelver promote {model}@latest {shlex.quote(ref.value)}",
