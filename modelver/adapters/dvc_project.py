@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,12 +47,24 @@ def init(root: Path) -> None:
     """`dvc init` in a Git repository's root.
 
     Raises:
-        ExternalFailure: DVC refused.
+        ExternalFailure: DVC refused, or the disk failed; nothing of it is left then.
     """
-    with _dvc_errors(), _quiet():
+    made = [path for path in (root / ".dvc", root / ".dvcignore") if not os.path.lexists(path)]
+    with _dvc_errors(), _quiet(), _without_last_words():
         from dvc.repo import Repo
 
-        Repo.init(str(root)).close()
+        failed = ""
+        try:
+            Repo.init(str(root)).close()
+        except BaseException as error:
+            # a `.dvc` that is there counts as made, also one whose .gitignore is empty: the cache would get into Git
+            for path in made:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            if not isinstance(error, OSError):
+                raise
+            failed = error.strerror or str(error)
+        if failed:  # no sooner has the error let go of the files that it holds
+            raise ExternalFailure(f"dvc init in {root} failed: {failed}")
 
 
 def add(root: Path, path: str) -> None:
@@ -271,6 +284,17 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _without_last_words() -> Iterator[None]:
+    """DVC's Git library closes once more what it could not write, as that is collected; Python prints why not."""
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager
