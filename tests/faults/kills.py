@@ -78,7 +78,13 @@ class Point:
 
 
 class Killer:
-    """Runs one command of modelver in a sandbox, to its end or to a point."""
+    """Runs one command of modelver in a sandbox, to its end or to a point.
+
+    Attributes:
+        said: what it wrote to its standard output before it was killed.
+    """
+
+    said = b""
 
     def __init__(self, scratch: Path, command: tuple[str, ...]) -> None:
         self.scratch = scratch
@@ -117,6 +123,14 @@ class Killer:
         assert killed or point.call in WAITS, f"nothing was killed; the command ended with {status}"
         return status
 
+    def has_ended(self, box: Sandbox) -> bool:
+        """Whether a command that is not to be done twice had ended when it was killed, and was closing its caches.
+
+        It removes its note by its last act, and not before it has answered.
+        """
+        noted = any((box.root / ".git/modelver").glob("unfinished-*"))
+        return bool(self.said) and not noted
+
     def _run(self, box: Sandbox, prefix: list[str], mode: str, process: int = 0, point: Point | None = None) -> int:
         (self.scratch / "count").write_text("0\n")
         (self.scratch / "killed").unlink(missing_ok=True)
@@ -133,6 +147,7 @@ class Killer:
         }
         done = subprocess.run([*prefix, *self.command], cwd=box.root, env=env, capture_output=True, check=False)
         assert b"Traceback" not in done.stderr, done.stderr.decode()
+        self.said = done.stdout
         return done.returncode
 
 

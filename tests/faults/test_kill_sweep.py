@@ -90,7 +90,10 @@ def test_the_sweep_covers_what_it_claims(world):
 def _check(world: World, point: Point, place: Path) -> None:
     place.mkdir()
     box = _copy(world.root, place / "repo")
-    status = Killer(place / "kill", world.command).kill(box, point)
+    killer = Killer(place / "kill", world.command)
+    status = killer.kill(box, point)
+    ended = killer.has_ended(box)
+    assert ended or status != 0
     if point.mode == "git":
         # A Git that died was noticed (3), did not matter (0), or had been asked whether something is there (2).
         assert status in (0, 2, 3), status
@@ -104,7 +107,7 @@ def _check(world: World, point: Point, place: Path) -> None:
     _check_state(world, box, new=new)
     again = box.mv(*world.command, status=None)
     # What had answered has ended, and is told that nothing has changed; so is nobody else.
-    assert again.status == (2 if status == 0 else 0), again.err
+    assert again.status == (2 if ended else 0), again.err
     _check_state(world, box, new=True)
     assert _litter(box) == []
 
