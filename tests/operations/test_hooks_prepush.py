@@ -222,6 +222,7 @@ def open_line(place) -> Iterator[str]:
     Thread(target=server.serve_forever, daemon=True).start()
     where = f"http://0.0.0.0:{server.server_port}"
     box.write(".dvc/config", f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {where}\n")
+    box.commit("the storage by the web", ".dvc/config")
     yield where
     server.shutdown()
     server.server_close()
