@@ -253,6 +253,7 @@ class _Restorer:
             swap.publish(steps.remove, stop=top)
         for path, digest in digests.items():
             self._hashes.put(self._root / path, digest.md5, digest.sha256)
+            self._hashes.put(cache.path(digest.md5), digest.md5, digest.sha256)  # read to the end, for the copy
         self._tally.placed += [path for path, _ in steps.place]
         self._tally.removed += steps.remove
 

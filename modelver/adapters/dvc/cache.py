@@ -273,7 +273,8 @@ def _has_size(place: Path, size: int) -> bool:
 
 def _is_whole(place: Path, md5: str, hashes: HashCache | None) -> bool:
     """Whether an object's bytes have the hash that its name says; one that can't be read does not count."""
-    real = Path(os.path.realpath(place))  # an object of a shared cache may be a link
+    # An object of a shared cache may be a link. Others go by the name that all who remember hashes have for them.
+    real = Path(os.path.realpath(place)) if place.is_symlink() else place
     try:
         found = digest_file(real) if hashes is None else hashes.digest(real)
     except (ExternalFailure, InvalidInput, NotFound):
