@@ -20,12 +20,14 @@ class Out:
         md5: hash by which the cache holds it; ``.dir`` at the end for a folder.
         bytes: size, where the pointer says it.
         pointer: the file in Git that says so.
+        dos2unix: of DVC 2, whose MD5 of a text file is that of its lines, and which newer DVC keeps elsewhere.
     """
 
     path: str
     md5: str
     bytes: int | None
     pointer: str
+    dos2unix: bool = False
 
     @property
     def is_dir(self) -> bool:
@@ -125,7 +127,8 @@ def _outs(items: object, folder: str, where: str, *, outside: bool = False) -> I
         full = posixpath.normpath(posixpath.join(folder, path)) if "://" not in path else path
         if not outside and (full.startswith(("/", "../")) or full in ("..", ".") or "://" in full or "\0" in full):
             raise InvalidInput(f"{where}: {path!r} lies outside the repository")
-        yield Out(full, digest, size if type(size) is int and size >= 0 else None, where.split(":")[0])
+        known = size if type(size) is int and size >= 0 else None
+        yield Out(full, digest, known, where.split(":")[0], dos2unix="hash" not in entry)
 
 
 def _mapping(value: object, where: str) -> Mapping[str, Any]:

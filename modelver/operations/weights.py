@@ -24,11 +24,17 @@ def check_weights(project: Project, facts: ModelFacts, say: Say = lambda _: None
     What was hashed before and has not been touched since is not read again.
 
     Raises:
-        Refused: the working tree holds other weights than the pointer names, or the cache lacks an object.
+        Refused: the working tree holds other weights than the pointer names, the cache lacks an object, or the
+            pointer is of DVC 2.
         CheckFailed: an object in the cache is damaged.
     """
     if facts.weights is None or facts.files is None:
         raise Refused(f"model {facts.name!r} has no weights yet", hint=mend_weights(facts))
+    if facts.weights.dos2unix:
+        raise Refused(
+            f"{facts.weights.pointer} is of DVC 2, and newer DVC looks for {facts.path} under another name",
+            hint="dvc cache migrate --dvc-files   (then commit the pointers)",
+        )
     cache = DvcCache.find(project.root)
     hashes = HashCache(project.git.state_dir)
     unknown = sum(f.bytes for f in facts.files if cache.has(f.md5) and hashes.get(cache.path(f.md5)) is None)
