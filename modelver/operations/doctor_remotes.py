@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from modelver.adapters.dvc import DvcRemote
+from modelver.adapters.git import run_git
+from modelver.adapters.git.patience import TALK_TIMEOUT, patience
 from modelver.adapters.git.remotes import GitRemote
 from modelver.core.names import parse_tag
 from modelver.core.printable import printable
@@ -119,4 +121,6 @@ def _published(scene: Scene) -> bool:
 def _fetch_tags(scene: Scene, remote: GitRemote, names: list[str]) -> None:
     """Only those that are missing: another tag that differs from the remote's would stop all of them."""
     refs = "".join(f"refs/tags/{name}:refs/tags/{name}\n" for name in names)
-    scene.git.run("fetch", "--quiet", "--no-tags", "--stdin", "--", remote.name, stdin=refs.encode())
+    fetch = ["fetch", "--quiet", "--no-tags", "--stdin", "--", remote.name]
+    root = scene.git.root
+    run_git(root, fetch, stdin=refs.encode(), env=patience(root), timeout=TALK_TIMEOUT)

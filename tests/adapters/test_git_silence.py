@@ -187,9 +187,11 @@ def at_a_terminal(box: Sandbox, *args: str, user: bool) -> tuple[int | None, byt
     return status, shown
 
 
-def test_nothing_is_asked_where_nobody_sits(box, unknown_host):
-    box.git("remote", "set-url", "origin", f"ssh://u@127.0.0.1:{unknown_host.port}/x.git")
-    status, shown = at_a_terminal(box, "push", "m@v1.0.0", user=False)
+@pytest.mark.parametrize("command", [("push", "m@v1.0.0"), ("get", "m@v1.0.0", "--repo")])
+def test_nothing_is_asked_where_nobody_sits(box, unknown_host, command):
+    url = f"ssh://u@127.0.0.1:{unknown_host.port}/x.git"
+    box.git("remote", "set-url", "origin", url)
+    status, shown = at_a_terminal(box, *command, *([url] if command[0] == "get" else []), user=False)
     assert QUESTION not in shown
     assert status == 3
 

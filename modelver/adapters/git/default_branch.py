@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from modelver.adapters.git.patience import patience
 from modelver.adapters.git.process import git_status, run_git
 from modelver.adapters.git.remotes import GitRemote, fetch_urls, refuse_plain_http
 from modelver.adapters.git.repository import GitRepository
@@ -61,7 +62,9 @@ def _asked(git: GitRepository, remote: GitRemote) -> tuple[str, str] | None:
         return None
     try:
         refuse_plain_http(remote, fetch_urls(git.root, remote))
-        output = run_git(git.root, ["ls-remote", "--symref", "--", remote.name, "HEAD"], timeout=30)
+        output = run_git(
+            git.root, ["ls-remote", "--symref", "--", remote.name, "HEAD"], env=patience(git.root), timeout=30
+        )
     except (ExternalFailure, Refused):
         return None
     branch = commit = None

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from modelver.adapters.git.patience import patience
 from modelver.adapters.git.process import git_status, run_git, told
 from modelver.adapters.git.repository import GitRepository
 from modelver.core.addresses import is_plain, url_without_credentials
@@ -43,8 +44,6 @@ _HARDENED = (
     "-c", "core.logAllRefUpdates=false",  # a log of refs would keep the URL, and a password that is in it
     "-c", "gc.auto=0",
     "-c", "maintenance.auto=false",
-    "-c", "http.lowSpeedLimit=1",  # a server that falls silent
-    "-c", "http.lowSpeedTime=60",
 )  # fmt: skip
 
 
@@ -187,7 +186,7 @@ class ForeignRepository:
         """Run a Git command that speaks to the server."""
         command = [*options, *_HARDENED, *args]
         status, output, errors = git_status(
-            folder, command, env=_environment(self._cache), timeout=timeout, inherit=inherit
+            folder, command, env=patience(folder, _environment(self._cache)), timeout=timeout, inherit=inherit
         )
         if status != 0:
             lines = told(errors, args).splitlines()
