@@ -38,7 +38,7 @@ class Place:
         """Whether it is that storage; a folder, also by another path."""
         if self.remote is None:
             return False
-        one, other = self.remote.url, used.url
+        one, other = self.remote.identity, used.identity
         return one == other or ("://" not in one + other and os.path.realpath(one) == os.path.realpath(other))
 
 

@@ -50,6 +50,8 @@ def test_copies_of_repositories_that_are_shown_alike(box: Sandbox, tmp_path: Pat
         ("s3://bucket/a@x/dvc", "s3://bucket/b@x/dvc"),
         ("ssh://me@host/a@x", "ssh://me@other/a@x"),
         ("https://host/a@x", "https://other/a@x"),
+        ("/srv/a?b", "/srv/a?c"),
+        ("/srv//a@b", "/srv//c@b"),
     ],
 )
 def test_storages_that_are_shown_alike(one: str, other: str) -> None:

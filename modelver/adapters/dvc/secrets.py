@@ -35,7 +35,9 @@ def storage_identity(url: str, secrets: Iterable[str] = ()) -> str:
     Nothing behind the host's first ``/`` is taken for a password, as it is none to whoever connects. People are shown
     `without_secrets`, which hides more, so that two storages can look the same.
     """
-    return _without_values(_USER.sub("//", url, count=1).split("?")[0], secrets)
+    # in a folder's path neither an @ nor a question mark means anything
+    own = _USER.sub("//", url, count=1).split("?")[0] if "://" in url else url
+    return _without_values(own, secrets)
 
 
 def _without_values(text: str, secrets: Iterable[str]) -> str:
