@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from modelver.adapters.dvc import DvcCache
@@ -24,8 +24,8 @@ def check_weights(project: Project, facts: ModelFacts, say: Say = lambda _: None
     What was hashed before and has not been touched since is not read again.
 
     Raises:
-        Refused: the working tree holds other weights than the pointer names, the cache lacks an object, or the
-            pointer is of DVC 2.
+        Refused: the working tree holds other weights than the pointer names, the cache lacks an object, the pointer is
+            of DVC 2, or ``dvc.lock`` names another source than the weights were made from.
         CheckFailed: an object in the cache is damaged.
     """
     if facts.weights is None or facts.files is None:
@@ -42,6 +42,7 @@ def check_weights(project: Project, facts: ModelFacts, say: Say = lambda _: None
         say(f"hashing {unknown >> 20} MiB of weights that were not seen before")
     _check_cache(project, facts, cache, hashes)
     _check_worktree(project, facts, cache, hashes)
+    _check_source(project, facts, cache, hashes)
 
 
 def manifest_of_worktree(project: Project, weights: Out) -> list[FileEntry]:
@@ -124,6 +125,26 @@ def _check_worktree(project: Project, facts: ModelFacts, cache: DvcCache, hashes
             f"{facts.path} is not what {facts.weights.pointer} says: {', '.join(differing[:3])}{more}",
             hint=_take_or_drop(facts, safe=safe),
         )
+
+
+def _check_source(project: Project, facts: ModelFacts, cache: DvcCache, hashes: HashCache) -> None:
+    """What ``dvc.lock`` says that the weights were exported from, and what the exporter says that it read.
+
+    `dvc commit --force` writes into ``dvc.lock`` whatever a stage's inputs have become.
+    """
+    source = (facts.source or {}).get("source")
+    path = source.get("path") if isinstance(source, Mapping) else None
+    named = next((dep for stage in facts.stages for dep in stage.deps if dep.path == path), None)
+    if named is None or named.is_dir or not isinstance(source, Mapping):
+        return
+    for place in (project.root / named.path, cache.path(named.md5)):
+        digest = hashes.digest(place) if place.is_file() else None
+        if digest is not None and digest.md5 == named.md5 and digest.sha256 != source.get("sha256"):
+            raise Refused(
+                f"{named.pointer} says that the weights of {facts.name} were made from the {named.path} of MD5 "
+                f"{named.md5}, and they were made from another one ({facts.layout.source})",
+                hint=f"git checkout HEAD -- {named.pointer}   (or export again: dvc repro --force export@{facts.name})",
+            )
 
 
 def _take_or_drop(facts: ModelFacts, *, safe: bool) -> str:
