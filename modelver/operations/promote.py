@@ -18,6 +18,7 @@ from modelver.core.environments import (
 )
 from modelver.core.gates import Check
 from modelver.core.names import parse_tag, shown
+from modelver.core.publish import refuse_overtaken
 from modelver.core.registry import Assignment, ModelVersion
 from modelver.errors import CheckFailed, ExternalFailure, Refused
 from modelver.operations import known_tags
@@ -222,7 +223,7 @@ def counter_of(project: Project, model: str) -> int:
 
 
 def refuse_remote(project: Project, version: ModelVersion, say: Say, *, must_have: bool = False) -> bool | None:
-    """Raise Refused if the Git remote knows decisions that are not known here, or has another tag of that name.
+    """Raise Refused if the Git remote knows decisions that are not known here, or has others in the place of these.
 
     Who decides without them decides on what is no longer so, and the push would fail: counters are shared.
 
@@ -258,6 +259,8 @@ def refuse_remote(project: Project, version: ModelVersion, say: Say, *, must_hav
                 f"{name} is {object_id[:12]} on {remote} and {here[name][:12]} here",
                 hint=f"git tag -d {shlex.quote(name)} && git fetch {where} --tags",
             )
+    mine = [record for name, record in project.registry.events if name.model == version.model]
+    refuse_overtaken(project.registry, there, remote.shown, [record for record in mine if record.name not in there])
     if version.tag in there:
         return True
     if must_have:

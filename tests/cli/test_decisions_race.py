@@ -44,6 +44,9 @@ def test_decisions_whose_names_do_not_collide(box, hub, tmp_path):
     assert box.hint(by_hand) == box.hint(refused)
     assert "origin has m#prod!#2, and m#staging#2 was decided" in third.refused("push", "m@v1.0.1").err
     assert decisions(hub) == ["m#prod!#2", "m#prod#1"]
+    # both known here, and one of them obsolete: nothing is built upon that
+    box.git("fetch", "-q", "--tags")
+    assert box.hint(box.refused("promote", "v1.0.2", "prod")) == box.hint(refused)
     box.mend(refused)
     assert runs(box, "--env", "prod") == {}
     box.mv("verify", "m@v1.0.1")  # what was dropped is not missed
