@@ -3,6 +3,7 @@
 Around the repository lie canaries; ``outside`` is what most of the repositories aim at.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,19 +23,23 @@ READS: tuple[tuple[str, ...], ...] = (
     ("show", "--model", "m"),
     ("diff", "m@v1.0.0", "m@v1.1.0"),
     ("diff", "m@v1.0.0"),
+    ("show", "m@v1.2.0"),
+    ("diff", "m@v1.0.0", "m@v1.2.0"),
     ("log", "m"),
     ("status",),
     ("check", "m@v1.0.0"),
     ("portability", "m@v1.1.0"),
     ("verify", "--all"),
     ("verify", "--all", "--remote"),
+    ("verify", "m@v1.2.0", "--full"),
     ("doctor",),
     ("gc", "--dry-run", "--no-fetch", "--grace", "0d"),
     ("tag", "m", "--dry-run"),
     ("get", "m@v1.0.0", "--dry-run"),
+    ("get", "m@v1.2.0", "--dry-run"),
     ("push", "--dry-run"),
 )
-"""Commands that only answer. One line a command."""
+"""Commands that only answer. One line a command; ``m@v1.2.0`` is the tag of whoever means harm, where there is one."""
 
 ELSEWHERE = ("--remote", "get", "push", "doctor")
 """Words of those that ask a remote."""
@@ -46,15 +51,18 @@ WRITES: tuple[tuple[str, ...], ...] = (
     ("rollback", "m", "m@v1.0.0", "--commit", "--reason", "x"),
     ("record", "m"),
     ("add", "m", "../incoming/next.safetensors"),
-    ("add", "p/q", "../incoming/plain.bin", "--plain"),
+    ("add", "p/q", "plain.bin", "--plain"),
     ("tag", "m", "--force-new"),
     ("tag", "m"),
     ("promote", "m@v1.0.0", "prod"),
     ("promote", "m@v1.1.0", "prod"),
+    ("promote", "m@v1.2.0", "prod"),
     ("rollback", "m", "m@v1.0.0", "--env", "prod", "--reason", "x"),
     ("yank", "m@v1.1.0", "--reason", "x"),
     ("push",),
+    ("push", "m@v1.2.0"),
     ("get", "m@v1.0.0", "-o", "got"),
+    ("get", "m@v1.2.0", "-o", "got-evil"),
     ("get", "m@v1.0.0", "-o", "got.safetensors", "--single-file"),
     ("gc", "--yes", "--no-fetch", "--grace", "0d"),
     ("hook", "install"),
@@ -69,6 +77,14 @@ WRITES: tuple[tuple[str, ...], ...] = (
     ("restore", "--force"),
 )
 """Commands that write. One line a command."""
+
+CHECKOUTS: tuple[tuple[str, ...], ...] = (
+    ("git", "checkout", "-q", "-f", "m@v1.0.0"),
+    ("git", "checkout", "-q", "-f", "m@v1.2.0"),
+    ("git", "checkout", "-q", "-f", "main"),
+)
+"""Git's own, which run modelver's hook. They come and go with the links, so that what they write can't be followed by
+names afterwards: what lies around is compared."""
 
 
 @dataclass
@@ -137,6 +153,7 @@ def scene(made: Path, folder: Path, name: str) -> Scene:
     shutil.copytree(made, folder, symlinks=True, dirs_exist_ok=True)
     box = Sandbox(folder / "repo", environment(folder / "home"))
     box.env["TMPDIR"] = str(folder / "scratch")
+    box.env |= {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}  # else the machine's are asked for
     (folder / "scratch").mkdir()
     box.git("status")
     place = Scene(box, folder)
@@ -145,6 +162,7 @@ def scene(made: Path, folder: Path, name: str) -> Scene:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
     REPOSITORIES[name](place)
+    box.git("rm", "-q", "-f", "--cached", "--ignore-unmatch", "plain.bin")  # for `add`
     return place
 
 
@@ -221,8 +239,6 @@ def _pointer(path: str, *, md5: str = "d41d8cd98f00b204e9800998ecf8427e", wdir: 
 
 def _object(place: Scene, data: bytes, suffix: str = "") -> str:
     """Put an object into cache and remote, as a repository that comes with its remote has it."""
-    import hashlib
-
     md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
     for folder in (place.box.root / ".dvc" / "cache", place.top / "storage"):
         target = folder / "files" / "md5" / md5[:2] / (md5[2:] + suffix)
@@ -232,7 +248,11 @@ def _object(place: Scene, data: bytes, suffix: str = "") -> str:
 
 
 def _commit(place: Scene) -> None:
+    """All of it, also links where Git ignores what lies there; but no weights, nor DVC's cache."""
     place.box.git("add", "-A", "-f")
+    names = place.box.git("ls-files", "-z").split("\0")
+    theirs = [n for n in names if n.startswith((".dvc/cache/", ".dvc/tmp/")) or "/weights/" in n or n == "big/w.bin"]
+    place.box.git("update-index", "-z", "--force-remove", "--stdin", stdin="".join(f"{name}\0" for name in theirs))
     place.box.git("commit", "-qm", "hostile", "--allow-empty", "--no-verify")
 
 
@@ -355,12 +375,18 @@ def _listing(name: str, *paths: str) -> None:
         items = [{"md5": md5, "relpath": path.replace("OUTSIDE", str(place.outside))} for path in paths]
         folder = _object(place, json.dumps(items, sort_keys=True).encode(), ".dir")
         place.box.write("data/x.dvc", _pointer("x", md5=folder))
-        old = (place.box.root / "models/m/weights.dvc").read_text()
-        was = next(line for line in old.splitlines() if "md5:" in line and ".dir" in line).split("md5: ")[1]
-        place.box.write("models/m/weights.dvc", old.replace(was, folder))
+        pointer, sidecar = (place.box.root / "models/m" / name for name in ("weights.dvc", "metadata.yaml"))
+        was = next(line for line in pointer.read_text().splitlines() if ".dir" in line).split("md5: ")[1]
+        message = place.box.git("for-each-ref", "--format=%(contents)", "refs/tags/m@v1.1.0")
+        digest = hashlib.sha256(sidecar.read_bytes()).hexdigest()
+        for path in (pointer, sidecar):
+            assert was in path.read_text()
+            path.write_text(path.read_text().replace(was, folder).replace("v1.1.0", "v1.2.0"))
+        assert digest in message
         _commit(place)
         shutil.rmtree(place.box.root / "models/m/weights", ignore_errors=True)
-        place.box.git("tag", "-am", "m v1.2.0", "m@v1.2.0")
+        message = message.replace(digest, hashlib.sha256(sidecar.read_bytes()).hexdigest()).replace("v1.1.0", "v1.2.0")
+        place.box.git("tag", "-am", message, "m@v1.2.0")
 
     REPOSITORIES[name] = make
 
@@ -644,19 +670,62 @@ _environment("GIT_CONFIG_PARAMETERS", lambda p: {"GIT_CONFIG_PARAMETERS": f"'cor
 _environment("GIT_NAMESPACE", lambda _: {"GIT_NAMESPACE": "evil", "GIT_PREFIX": "../outside/"})
 
 
+GIT_ITSELF = ("core fsmonitor", "bare repository inside")
+"""Where Git runs or writes what it is told, with or without modelver: it is not asked here. So it is in an environment
+that names another repository."""
+
+ADDRESSES = {"endpoint elsewhere": {"127.0.0.1:9"}, "remote is a program": {"127.0.0.1:9"}}
+"""Hosts and ports that a repository names, and that may be asked therefore; all others are asked for nothing."""
+
+
+def checkouts(name: str) -> tuple[tuple[str, ...], ...]:
+    """Those of Git that are run on a repository."""
+    return () if name in GIT_ITSELF or name.startswith("GIT_") else CHECKOUTS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended.
+
+    Attributes:
+        what: the command line.
+        said: what it said on stderr.
+        status: its exit status.
+        seconds: of the processors' time, its children's too.
+        asked: ``HOST:PORT`` that Python connected to.
+        peak: bytes of memory that the process, or the largest child, had at most until then.
+    """
+
+    what: str
+    said: str
+    status: str
+    seconds: float
+    asked: frozenset[str]
+    peak: int
+
+
 def runner() -> str:
     """A program that runs many command lines in one process: ``argv[1]`` is their JSON."""
     return """
-import json, sys
+import json, os, resource, subprocess, sys
+asked = set()
+def hook(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        asked.add(f"{args[1][0]}:{args[1][1]}")
+sys.addaudithook(hook)
 from modelver.cli.main import run
 for command in json.loads(sys.argv[1]):
     sys.stderr.write(f"\\0{' '.join(command)}\\0")
     sys.stderr.flush()
+    start = sum(os.times()[:4])
+    asked.clear()
     try:
-        status = run(command)
+        status = subprocess.run(command).returncode if command[0] == "git" else run(command)
     except SystemExit as error:
         status = error.code
-    sys.stderr.write(f"\\0{status}")
+    peak = max(resource.getrusage(who).ru_maxrss << 10 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    measured = {"seconds": sum(os.times()[:4]) - start, "asked": sorted(asked), "peak": peak}
+    sys.stderr.write(f"\\0{status}\\0{json.dumps(measured)}")
     sys.stderr.flush()
 """
 
@@ -666,8 +735,10 @@ def command(lines: tuple[tuple[str, ...], ...]) -> list[str]:
     return [sys.executable, "-P", "-c", runner(), json.dumps(lines)]
 
 
-def said(errors: bytes) -> Iterator[tuple[str, str, str]]:
-    """Command, what it said, and its status."""
+def answers(errors: bytes) -> Iterator[Answer]:
+    """What the runner's stderr tells."""
     words = errors.decode("utf-8", "replace").split("\0")
-    for at in range(1, len(words) - 2, 3):
-        yield words[at], words[at + 1], words[at + 2]
+    for at in range(1, len(words) - 3, 4):
+        what, said, status, measured = words[at : at + 4]
+        found = json.loads(measured)
+        yield Answer(what, said, status, found["seconds"], frozenset(found["asked"]), found["peak"])

@@ -18,6 +18,7 @@ _LINE = re.compile(r"(\d+) +(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+)(?:<(.*)>)?(?: .
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _FOLDER = re.compile(r"^(?:AT_FDCWD|\d+)<((?:[^>\\]|\\.)*)>")
 _WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_TMPFILE")
+_OPENS = frozenset({"open", "openat", "openat2", "creat"})
 _NO_FOLLOW = frozenset(
     {"unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "symlink", "symlinkat", "mkdir", "mkdirat"}
     | {"lchown", "lsetxattr", "lremovexattr", "link", "linkat", "mknod", "mknodat"}
@@ -37,7 +38,8 @@ class Written:
 
     Attributes:
         call: the system call.
-        path: absolute; links resolved as they are afterwards, the last part of it only where the call follows it.
+        path: absolute; of what was opened, as the kernel said then; else with links resolved as they are afterwards,
+            the last part of it only where the call follows it.
     """
 
     call: str
@@ -68,13 +70,13 @@ def _changes(lines: Sequence[str], cwd: Path) -> list[Written]:
             places[pid] = _joined(here, texts[0])
         elif call == "fchdir":
             places[pid] = _unquoted(re.findall(r"<(.*)>", args)[0])
-        elif call.startswith("open") or call == "creat":
+        elif call in _OPENS:
             if (call == "creat" or _WRITES.search(args)) and opened:
                 found[call, _unquoted(opened)] = None
         elif call in CALLS.split(","):
             for path in _named(call, args, texts, here):
                 found[call, path] = None
-    return [Written(call, _resolved(path, follow=call not in _NO_FOLLOW)) for call, path in found]
+    return [Written(call, _resolved(path, call)) for call, path in found]
 
 
 def _place(places: dict[str, str], parent: Mapping[str, str], pid: str, start: str) -> str:
@@ -104,10 +106,10 @@ def _joined(folder: str, path: str) -> str:
     return os.path.join(folder, path)  # noqa: PTH118
 
 
-def _resolved(path: str, *, follow: bool) -> Path:
-    if path.endswith(" (deleted)"):
-        path = path.removesuffix(" (deleted)")
-    if follow:
+def _resolved(path: str, call: str) -> Path:
+    if call in _OPENS:  # the kernel says where that is; since then a link may have taken its place
+        return Path(path.removesuffix(" (deleted)"))
+    if call not in _NO_FOLLOW:
         return Path(os.path.realpath(path))
     parent, name = os.path.split(path.rstrip("/"))
     return Path(os.path.realpath(parent)) / name

@@ -18,13 +18,18 @@ MENDED = (
 )  # fmt: skip
 """What once got through; always run."""
 
+SECONDS = 10
+BYTES = 1 << 30
+"""What no command may take of the processors' time and of memory, whatever the repository."""
+
 SAMPLE = 3
 """Of the others, those of the unmarked run; the marked one takes all."""
 
 
 def cases() -> int:
     """Commands on hostile repositories."""
-    return len(hostile_repos.REPOSITORIES) * len((*hostile_repos.READS, *hostile_repos.WRITES))
+    every = len(hostile_repos.READS) + len(hostile_repos.WRITES)
+    return sum(every + len(hostile_repos.checkouts(name)) for name in hostile_repos.REPOSITORIES)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +88,8 @@ def test_what_only_answers_runs_nothing_of_a_copied_configuration(made: Path, tm
     done = subprocess.run(
         hostile_repos.command(local), cwd=place.box.root, env=place.box.env, capture_output=True, check=False
     )
-    answers = list(hostile_repos.said(done.stderr))
-    assert [what for what, _, status in answers if status not in ("0", "1", "2")] == []
+    answers = list(hostile_repos.answers(done.stderr))
+    assert [a.what for a in answers if a.status not in ("0", "1", "2")] == []
     assert len(answers) == len(local)
     assert hostile_repos.harm(before, place) == []
     place.box.git("update-ref", "refs/heads/x", "HEAD")  # the programs do what they shall
@@ -102,16 +107,31 @@ def stays_inside(made: Path, tmp_path: Path, name: str) -> None:
         assert any(w.path.is_relative_to(place.box.root) for w in written) or place.cwd, "the audit saw nothing"
     else:
         done, written = subprocess.run(command, cwd=cwd, env=env, capture_output=True, check=False), []
-    answers = list(hostile_repos.said(done.stderr))
-    assert len(answers) == len(lines), done.stderr.decode()[-3000:]
-    for what, words, status in answers:
-        assert "Traceback" not in words, f"{what}: {words}"
-        assert status in ("0", "1", "2", "3"), f"{what}: {status}: {words}"
+    _judged(name, lines, done)
     inside = hostile_repos.allowed(place)
     outside = [w for w in written if not any(w.path.is_relative_to(folder) for folder in inside)]
     assert outside == []
     assert hostile_repos.harm(before, place) == []
+    checkouts = hostile_repos.checkouts(name)
+    command = hostile_repos.command(checkouts)
+    _judged(name, checkouts, subprocess.run(command, cwd=cwd, env=env, capture_output=True, check=False))
+    assert hostile_repos.harm(before, place) == []
     assert list((place.top / "scratch").iterdir()) == []
+
+
+def _judged(name: str, lines: tuple[tuple[str, ...], ...], done: subprocess.CompletedProcess[bytes]) -> None:
+    """Each command answered, in words, time and memory, and asked nobody whom the repository does not name."""
+    answers = list(hostile_repos.answers(done.stderr))
+    assert len(answers) == len(lines), done.stderr.decode()[-3000:]
+    for one in answers:
+        assert "Traceback" not in one.said, f"{one.what}: {one.said}"
+        ended = ("0", "1", "128") if one.what.startswith("git ") else ("0", "1", "2", "3")
+        assert one.status in ended, f"{one.what}: {one.status}: {one.said}"
+        assert one.seconds < SECONDS, f"{one.what} took {one.seconds} s"
+        assert one.peak < BYTES, f"{one.what}: {one.peak} bytes"
+    asked = frozenset[str]().union(*(one.asked for one in answers))
+    named = hostile_repos.ADDRESSES.get(name, set())
+    assert asked == (named if ("push",) in lines else set())
 
 
 @pytest.mark.parametrize(
