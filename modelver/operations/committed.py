@@ -44,9 +44,16 @@ def uncommitted(project: Project, facts: ModelFacts) -> list[str]:
 
 def inputs_changed(facts: ModelFacts, paths: Iterable[str], old: Snapshot, new: Snapshot) -> list[str]:
     """Of the paths that differ between two snapshots: those that this model's stages or settings depend on."""
-    inputs = inputs_of(facts.stages)
+    inputs = _inputs(facts)
     near = (p for p in paths if p in (DVC_YAML, PARAMS) or any(_is_input(p, path) for path in inputs))
     return [path for path in near if _matters(path, facts, old, new)]
+
+
+def _inputs(facts: ModelFacts) -> list[str]:
+    """What the stages read; and without stages, the data that the model was validated on."""
+    data = facts.settings.get("data")
+    judged = facts.kind != "pipeline" and facts.validation is not None and isinstance(data, str)
+    return [*inputs_of(facts.stages), *([data] if judged else [])]
 
 
 def _is_input(path: str, wanted: str) -> bool:
@@ -55,7 +62,7 @@ def _is_input(path: str, wanted: str) -> bool:
 
 def _depends_on(project: Project, facts: ModelFacts) -> list[str]:
     paths = {DVC_YAML, DVC_LOCK, PARAMS, facts.layout.card}
-    for path in inputs_of(facts.stages):
+    for path in _inputs(facts):
         if "://" in path or path.startswith(("/", "../")):
             continue
         pointer = f"{path}.dvc"

@@ -3,6 +3,7 @@
 What was compared with what goes into the message of the tag that the verdict let through.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,7 +34,7 @@ from modelver.operations.facts import (
     read_sidecar,
     settings_section,
 )
-from modelver.operations.judged_data import data_md5
+from modelver.operations.judged_data import data_md5, refuse_lost
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot, Snapshot
 
@@ -105,14 +106,18 @@ def refuse_unjudged(project: Project, facts: ModelFacts) -> None:
     mend = f"modelver stage validate {facts.name}"
     if facts.validation is not None:
         data = facts.settings.get("data")
-        md5 = data_md5(project.root, data if isinstance(data, str) else None)
-        other = other_than(facts.validation.get("judged"), facts.files, facts.settings, md5)
+        data = data if isinstance(data, str) else None
+        other = other_than(facts.validation.get("judged"), facts.files, facts.settings, data_md5(project.root, data))
         if other == "weights":
             raise Refused(f"{facts.layout.validation} is about other weights of {facts.name}", hint=mend)
-        if other == "data":
-            raise Refused(f"{data} has changed since {facts.name} was validated on it", hint=mend)
-        if other:
+        if other == "settings":
             raise Refused(f"what {PARAMS} asks of {facts.name} has changed since it was validated", hint=mend)
+        if data is not None and facts.validation.get("judged"):
+            refuse_lost(project.git, data, facts.name)
+        if other:
+            if not (project.root / str(data)).exists():
+                mend = f"dvc pull {shlex.quote(str(data))} && {mend}"
+            raise Refused(f"{data} has changed since {facts.name} was validated on it", hint=mend)
     elif model_gates(facts.settings, facts.name, facts.section):
         if facts.kind == "plain":
             mend = f"take `gates:` of {facts.name} out of {PARAMS}: nothing measures a plain model"

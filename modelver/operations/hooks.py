@@ -27,8 +27,8 @@ from modelver.operations.restore import POINTERS, Progress, Result, restore, res
 
 HOOKS = ("post-checkout", "post-merge", "post-rewrite", "post-commit", "post-index-change", "pre-push")
 """Hooks that restore weights: after checkout, switch, worktree add; after merge and pull; after rebase; after a commit
-that ends a merge, picks or reverts; after `rebase --abort` and an autostash. And one that stops version tags whose weights
-are not stored."""
+that ends a merge, picks or reverts; after `rebase --abort` and an autostash. And one that stops version tags whose
+weights are not stored."""
 
 _BEGIN, _END = b"# >>> modelver >>>\n", b"# <<< modelver <<<\n"
 _BLOCK = re.compile(re.escape(_BEGIN) + rb".*?" + re.escape(_END), re.DOTALL)

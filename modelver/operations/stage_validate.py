@@ -77,6 +77,9 @@ def run(
     ``dvc repro`` would not record what was found. ``modelver tag`` and ``modelver check`` refuse on it. Weights whose
     digests are wrong are not opened at all.
 
+    An error leaves an old verdict where it is: it names the weights, settings and data that it is about, and what a
+    stage made DVC knows. (DVC itself removes it before it runs the stage.)
+
     The file depends on the weights, the data, the settings and the runtimes alone; only where ``latency:`` is asked
     for does it hold times, as ratios.
 
@@ -95,8 +98,6 @@ def run(
     entry = parse_settings(model, settings, section)
     asked = parse_validation(model, settings, section)
     home = root / Layout(model).folder
-    for record in (Layout(model).validation, Layout(model).scores):
-        (root / record).unlink(missing_ok=True)  # an old verdict must not outlive an error
     source = _source(root, model)
     files = _files(root, model)
     checks = [structure.digests(home / "weights", files, progress)]
@@ -131,6 +132,8 @@ def run(
         "judged": judged(files, settings, data_md5(root, entry.data)),
         "schema": [SCHEMA],
     }
+    for record in (Layout(model).validation, Layout(model).scores):
+        (root / record).unlink(missing_ok=True)  # neither is left beside the other's next
     _write(root / Layout(model).scores, _score_rows(metrics, checks))
     _write(root / Layout(model).validation, document)
     return ValidationResult(model, ok, flatten(metrics), ran.parity, tuple(checks), document)

@@ -1,6 +1,7 @@
 """Settings of models that `add` brought in as they are, and verdicts on them: of these weights, by these settings."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -190,3 +191,63 @@ def test_what_is_next_after_other_weights_is_to_judge_them(added):
     added.commit("validated")
     done = added.mv("add", "m", weights(added, 1))
     assert "next: modelver stage validate m, then git add" in done.err
+
+
+class TestDataThatAClonedRepositoryLacks:
+    """A verdict on data that is nowhere but here: published, nobody else could tell what it is about."""
+
+    @pytest.fixture
+    def alone(self, added):
+        added.git("rm", "-q", "--cached", "rows.npz")
+        added.write(".gitignore", "rows.npz\n")
+        added.mv("stage", "validate", "m")
+        added.commit("validated on what stays here")
+        return added
+
+    def test_no_version_is_made_of_it(self, alone):
+        said = "rows.npz, on which m was validated, is tracked by neither Git nor DVC"
+        assert said in alone.mv("status", "m").out
+        for command in ("tag", "record"):
+            assert said in alone.refused(command, "m").err
+        assert said in alone.mv("check", "HEAD~1", status=1).out
+        alone.write(".gitignore", "")
+        alone.mend(alone.refused("tag", "m"))
+        alone.commit("tracked")
+        assert (alone.root / "rows.npz.dvc").exists()
+        alone.mv("tag", "m")
+
+    def test_nor_where_it_is_only_not_added_yet(self, added):
+        added.git("rm", "-q", "--cached", "rows.npz")
+        added.mv("stage", "validate", "m")
+        added.commit("validated", "models")
+        added.git("commit", "-qm", "gone", "--allow-empty")
+        assert "tracked by neither" in added.refused("tag", "m").err
+        added.git("add", "rows.npz")
+        assert "depends on what is not committed: rows.npz" in added.refused("tag", "m").err
+        added.git("commit", "-qm", "data")
+        added.mv("tag", "m")
+
+    def test_a_stage_that_fails_deletes_nothing(self, alone, tmp_path):
+        clone = alone.clone(tmp_path / "clone")
+        clone.run("cp", "-r", str(alone.root / ".dvc/cache"), ".dvc/cache")
+        clone.mv("restore")
+        assert "is tracked by neither" in clone.mv("status", "m").out
+        assert "rows.npz" in clone.refused("stage", "validate", "m").err
+        assert clone.git("status", "--porcelain") == ""
+
+    def test_what_dvc_tracks_within_a_folder_is_missing_and_not_changed(self, added, tmp_path):
+        added.git("rm", "-q", "--cached", "rows.npz")
+        added.run("mkdir", "data")
+        added.run("mv", "rows.npz", "data/rows.npz")
+        added.dvc("add", "-q", "data")
+        added.run("mv", "data.dvc", "held.dvc")
+        added.write("params.yaml", ENTRY.replace("rows.npz", "data/rows.npz"))
+        added.mv("stage", "validate", "m")
+        added.commit("data in a folder, by a pointer of another name")
+        added.mv("tag", "m")
+        shutil.rmtree(added.root / "data")
+        (obstacle,) = added.mv("status", "m", "--format", "json").json()[0]["obstacles"]
+        assert obstacle["what"].startswith("data/rows.npz is not here")
+        assert obstacle["mend"] == "dvc pull data"
+        added.dvc("checkout", "-q", "held.dvc")
+        assert added.mv("status", "m", "--format", "json").json()[0]["obstacles"] == []
