@@ -52,8 +52,9 @@ def inputs_changed(facts: ModelFacts, paths: Iterable[str], old: Snapshot, new: 
 def _inputs(facts: ModelFacts) -> list[str]:
     """What the stages read; and without stages, the data that the model was validated on."""
     data = facts.settings.get("data")
-    judged = facts.kind != "pipeline" and facts.validation is not None and isinstance(data, str)
-    return [*inputs_of(facts.stages), *([data] if judged else [])]
+    if facts.kind == "pipeline" or facts.validation is None or not isinstance(data, str):
+        return inputs_of(facts.stages)
+    return [*inputs_of(facts.stages), data]
 
 
 def _is_input(path: str, wanted: str) -> bool:
