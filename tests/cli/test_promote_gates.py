@@ -19,8 +19,7 @@ def box(released: Sandbox) -> InProcess:
     return InProcess(released.root, released.env)
 
 
-@pytest.mark.parametrize("section", ["models", "added"])
-@pytest.mark.parametrize("nothing", ["null", "~", ""])
+@pytest.mark.parametrize(("section", "nothing"), [("models", "null"), ("added", "~"), ("models", "")])
 def test_a_gate_that_does_not_apply_to_a_model_is_lifted_for_it_alone(box, section, nothing):
     policy(box, GATES.format(section=section, own="{}"))
     refused = box.refused("promote", "v1.0.1", "prod", status=1)
