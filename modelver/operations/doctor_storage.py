@@ -113,20 +113,33 @@ def cache_objects(scene: Scene) -> Iterator[Problem]:
 
 def edited_weights(scene: Scene) -> Iterator[Problem]:
     """Weights in the working tree that are not those of the record."""
+    if not scene.has_dvc:
+        return
     for facts in scene.models:
         edited = [
-            entry.path
+            (place, entry)
             for place, entry in weight_files(scene, facts)
             if place.is_file() and (place.stat().st_size != entry.bytes or scene.md5(place.resolve()) != entry.md5)
         ]
-        if edited:
-            yield Problem(
-                "weights-edited",
-                f"{facts.path} was changed since it was recorded: {', '.join(edited[:3])}",
-                "what runs here is no version, and the next checkout stops at it",
-                f"modelver restore --force {shlex.quote(facts.path)}   (drops the change)",
-                level="warning",
-            )
+        if not edited:
+            continue
+        path, named = shlex.quote(facts.path), ", ".join(entry.path for _, entry in edited[:3])
+        fetch = "" if all(scene.cache.has(entry.md5) for _, entry in edited) else f"dvc fetch {path} && "
+        # as after `git pull` of another version, whose weights have not been pulled
+        other = all(scene.cache.has(scene.md5(place.resolve())) for place, _ in edited)
+        yield Problem(
+            "weights-edited",
+            f"{facts.path} holds another version's weights: {named}"
+            if other
+            else f"{facts.path} was changed since it was recorded: {named}",
+            "what runs here is not what is checked out"
+            if other
+            else "what runs here is no version, and the next checkout stops at it",
+            f"{fetch}modelver restore {path}"
+            if other
+            else f"{fetch}modelver restore --force {path}   (drops the change)",
+            level="warning",
+        )
 
 
 CHECKS = (disk, leftovers, cache_objects, edited_weights)

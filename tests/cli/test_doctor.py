@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -500,6 +501,30 @@ def test_edited_weights(box: Sandbox) -> None:
     finding = found_only(box, "weights-edited")
     box.run("sh", "-c", f"{sys.executable} -P -m {finding['hint'].split('   (')[0]}")
     assert place.read_bytes() == data
+    assert find(box) == {}
+
+
+def test_weights_that_were_not_pulled_are_nobodys_edit(box: Sandbox) -> None:
+    """As after `git pull` of a version whose objects are not here yet."""
+    weights, cache = box.root / "models/m/weights", box.root / ".dvc/cache/files/md5"
+    old = {path: path.read_bytes() for path in weights.rglob("*") if path.is_file()}
+    before = set(cache.glob("*/*"))
+    box.change("m", 5)
+    box.commit("other weights")
+    box.dvc("push", "-q")
+    new = {path: path.read_bytes() for path in weights.rglob("*") if path.is_file()}
+    for path in {*cache.glob("*/*")} - before:
+        path.unlink()
+    shutil.rmtree(weights)
+    for path, data in old.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    finding = found_only(box, "weights-edited")
+    assert "holds another version's weights" in finding["message"]
+    assert finding["hint"] == "dvc fetch models/m/weights && modelver restore models/m/weights"
+    box.dvc("fetch", "-q", "models/m/weights")
+    box.mv("restore", "models/m/weights")
+    assert {path: path.read_bytes() for path in weights.rglob("*") if path.is_file()} == new
     assert find(box) == {}
 
 
