@@ -89,6 +89,13 @@ def _from_backup(folder: Path, into: Path, partial: bool, form: Format) -> None:
     if result.damaged:
         lost = ", ".join(result.lost) or "no version"
         say(f"error: {len(result.damaged)} objects of the backup are missing or damaged; lost: {printable(lost)}")
+    if result.unlisted:
+        names = ", ".join(result.unlisted[:5]) + (
+            f" and {len(result.unlisted) - 5} more" if result.unlisted[5:] else ""
+        )
+        say(f"error: the backup does not list {printable(names)}, and may not have their weights")
+        say(f"hint: modelver -C {printable(str(into))} verify   (says which are whole)")
+    if result.damaged or result.unlisted:
         raise typer.Exit(1)
 
 

@@ -34,6 +34,7 @@ from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 
 OBJECTS = "objects"
+_ROUNDS = 5
 JOBS = 4
 """Objects at the same time: hashing them is what takes the time."""
 
@@ -104,49 +105,61 @@ def backup(
     old = _existing(project, folder)
     remote = _remote(project, dvc_remote, plain_http, say)
     with alone(project.git):
-        wanted, unlisted = wanted_by_all(project, remote, say)
-        work = _Backup(project, folder, old, remote, full, progress)
+        work = _Backup(project.git, folder, old, remote, full, progress)
         if dry_run:
-            return work.preview(wanted, unlisted)
+            return work.preview(project, *wanted_by_all(project, remote, say))
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / ".lock", 1.0):
-            return work.run(wanted, unlisted, say, jobs)
+            for _ in range(_ROUNDS):
+                done = work.run(say, jobs)
+                if done is not None:
+                    return done
+                say("tags or branches have changed meanwhile: looking once more")
+    raise ExternalFailure(
+        "no backup was made: tags or branches changed whenever it was nearly done",
+        hint="try again while nobody works here",
+    )
 
 
 class _Backup:
     def __init__(
-        self, project: Project, folder: Path, old: BackupManifest | None, remote: DvcRemote | None, full: bool,
+        self, git: GitRepository, folder: Path, old: BackupManifest | None, remote: DvcRemote | None, full: bool,
         progress: Progress,
     ) -> None:  # fmt: skip
-        self._project = project
+        self._git = git
         self._folder = folder
         self._old = old
         self._remote = remote
         self._full = full
         self._progress = progress
-        self._cache = DvcCache.find(project.root)
-        self._hashes = HashCache(project.git.state_dir)
+        self._cache = DvcCache.find(git.root)
+        self._hashes = HashCache(git.state_dir)
+        self._found: dict[str, _Placed | None] = {}
 
     @cached_property
     def _known(self) -> Mapping[str, BackupObject]:
         return {} if self._old is None else {item.md5: item for item in self._old.objects}
 
-    def preview(self, wanted: "Mapping[str, Wanted]", unlisted: list[str]) -> BackupResult:
+    def preview(self, project: Project, wanted: "Mapping[str, Wanted]", unlisted: list[str]) -> BackupResult:
         """What would be done, by names alone."""
         new = [name for name in wanted if not object_path(self._folder, name).is_file()]
         size = sum(self._cache.path(name).stat().st_size for name in new if self._cache.has(name))
-        tags = tuple(version.tag for version in self._project.registry.versions())
+        tags = tuple(version.tag for version in project.registry.versions())
         return BackupResult(str(self._folder), tags, len(wanted), size, len(new), size, tuple(unlisted), True)
 
-    def run(self, wanted: "Mapping[str, Wanted]", unlisted: list[str], say: Say, jobs: int) -> BackupResult:
-        """Write everything, the manifest last."""
+    def run(self, say: Say, jobs: int) -> BackupResult | None:
+        """Write everything, the manifest last; None where a ref has changed since its objects were looked up."""
         for left in (self._folder / OBJECTS).glob("files/md5/??/*.part"):
             left.unlink()
+        planned = bundle_refs(self._git)
+        project = Project(self._git)  # which knows the tags as they are now
+        wanted, unlisted = wanted_by_all(project, self._remote, say)
         if jobs == 1:
             found = {name: self._place(one) for name, one in wanted.items()}
         else:
             with ThreadPoolExecutor(jobs) as pool:
                 found = dict(zip(wanted, pool.map(self._place, wanted.values()), strict=True))
+        self._found |= found
         absent = {name for name, placed in found.items() if placed is None}
         lost = sorted({tag for name in absent for tag in wanted[name].versions})
         if lost:
@@ -155,8 +168,12 @@ class _Backup:
             fsync_folder(place)
         say("bundling Git's history")
         manifest = self._manifest(
-            {name: placed for name, placed in found.items() if placed is not None}, wanted, absent
+            project, {name: placed for name, placed in found.items() if placed is not None}, wanted, absent
         )
+        if manifest.refs != planned or not all(
+            planned.get(f"refs/tags/{v.tag}") == v.object for v in manifest.versions
+        ):
+            return None
         write_atomic(self._folder / MANIFEST, manifest.dump())
         write_atomic(self._folder / "README.txt", _README)
         self._sweep(manifest)
@@ -169,6 +186,9 @@ class _Backup:
 
     def _place(self, wanted: "Wanted") -> "_Placed | None":
         """Have one object in the backup, whole; None where nobody has it."""
+        before = self._found.get(wanted.md5)
+        if before is not None and wanted.accepts(before.digest):
+            return before
         place = object_path(self._folder, wanted.md5)
         kept = self._kept(wanted, place)
         if kept is not None:
@@ -212,9 +232,9 @@ class _Backup:
         return _write(part, self._remote.read(wanted.md5))
 
     def _manifest(
-        self, found: "Mapping[str, _Placed]", wanted: "Mapping[str, Wanted]", absent: set[str]
+        self, project: Project, found: "Mapping[str, _Placed]", wanted: "Mapping[str, Wanted]", absent: set[str]
     ) -> BackupManifest:
-        git = self._project.git
+        git = self._git
         head = git.head()
         bundle, refs = self._bundle()
         return BackupManifest(
@@ -227,7 +247,7 @@ class _Backup:
             remotes=remote_urls(git),
             versions=tuple(
                 BackupVersion(v.tag, v.record.object_id, v.record.commit, v.model)
-                for v in sorted(self._project.registry.versions(), key=lambda v: v.tag)
+                for v in sorted(project.registry.versions(), key=lambda v: v.tag)
             ),
             objects=tuple(BackupObject(n, p.digest.sha256, p.bytes) for n, p in sorted(found.items())),
             absent=tuple({"md5": name, "path": wanted[name].path} for name in sorted(absent)),
@@ -235,7 +255,7 @@ class _Backup:
 
     def _bundle(self) -> tuple[Path, dict[str, str]]:
         """The bundle of all refs as they are now, read back and compared; an earlier one that holds the same stays."""
-        git, place = self._project.git, self._folder / "git"
+        git, place = self._git, self._folder / "git"
         place.mkdir(exist_ok=True)
         for left in place.glob("*.part*"):  # Git writes a bundle to NAME.lock first
             shutil.rmtree(left) if left.is_dir() else left.unlink()

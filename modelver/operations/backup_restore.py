@@ -1,5 +1,6 @@
 """From a backup back to a working repository."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -9,18 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache
 from modelver.adapters.git import GitRepository, run_git
+from modelver.adapters.git.bundle import init_for
 from modelver.core.backup import MANIFEST, BackupManifest, BackupObject, load_manifest
+from modelver.core.pointers import outs_in
+from modelver.core.restore import check_place
 from modelver.disk import as_written, copy_file
 from modelver.disk.files import digest_file
 from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound, Refused
 from modelver.operations.backup import object_path
 from modelver.operations.objects import listings_of, version_objects
 from modelver.operations.project import Project
-from modelver.operations.restore import restore_paths
+from modelver.operations.restore import POINTERS, restore_paths
+from modelver.operations.transaction import refuse_link
 
 _JOBS = 4
+_EMPTY = hashlib.md5(b"[]", usedforsecurity=False).hexdigest() + ".dir"
+"""The hash of a folder without files: DVC's listing is JSON."""
+
 _MAX_MANIFEST = 1 << 30
 
 Say = Callable[[str], None]
@@ -39,6 +48,7 @@ class Restored:
         files: weights that were placed in the working tree.
         damaged: objects of the backup that are missing or not what the manifest says; empty unless asked to go on.
         lost: versions that need one of those.
+        unlisted: version tags that the manifest does not list, so that nothing says that the backup has their weights.
     """
 
     folder: str
@@ -49,10 +59,11 @@ class Restored:
     files: int
     damaged: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
-        return {**vars(self), "versions": [*self.versions], "damaged": [*self.damaged], "lost": [*self.lost]}
+        return {name: [*value] if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
 
 def is_backup(folder: Path) -> bool:
@@ -98,7 +109,9 @@ def restore_backup(
         git = _git_part(folder, manifest, scratch)
         damaged = _fill_cache(folder, manifest, scratch, partial, progress)
         lost = _lost(git, manifest, damaged)
+        unlisted = _unlisted(git, manifest)
         files = restore_paths(git, []).placed if (scratch / ".dvc").is_dir() else ()
+        _make_empty_folders(git)
         scratch.replace(into)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -107,7 +120,7 @@ def restore_backup(
     whole = [item for item in manifest.objects if item.md5 not in names]
     tags = tuple(version.tag for version in manifest.versions)
     size = sum(item.bytes for item in whole)
-    return Restored(str(into), manifest.made, tags, len(whole), size, len(files), tuple(sorted(names)), lost)
+    return Restored(str(into), manifest.made, tags, len(whole), size, len(files), tuple(sorted(names)), lost, unlisted)
 
 
 def read_manifest(folder: Path) -> BackupManifest:
@@ -129,7 +142,7 @@ def _git_part(folder: Path, manifest: BackupManifest, scratch: Path) -> GitRepos
     bundle = folder / manifest.bundle
     if not bundle.is_file() or digest_file(bundle).sha256 != manifest.bundle_sha256:
         raise CheckFailed(f"{bundle} is missing or damaged", hint="take another copy of the backup")
-    run_git(scratch, ["init", "--quiet"])
+    run_git(scratch, init_for(manifest.refs.values()))
     fetch = ["fetch", "--quiet", "--no-write-fetch-head", "--update-head-ok", "--no-auto-maintenance"]
     # the bundle of a detached HEAD holds a commit that no ref names
     extra = ["+HEAD:refs/modelver/head"] if "HEAD" in manifest.refs else []
@@ -200,6 +213,29 @@ def _fill_cache(
             hint="take another copy of the backup, or --partial to restore all else",
         )
     return damaged
+
+
+def _make_empty_folders(git: GitRepository) -> None:
+    """Make the folders that DVC tracks without a file in them: DVC takes one that is not there for deleted."""
+    listed = git.run("ls-files", "-z", "--cached", "--", *POINTERS)
+    for pointer in filter(None, map(os.fsdecode, listed.split(b"\0"))):
+        try:
+            refuse_link(git.root, pointer)
+            outs = outs_in(pointer, yaml.load((git.root / pointer).read_bytes(), pointer))
+            for path in (out.path for out in outs if out.md5 == _EMPTY):
+                check_place(path)
+                refuse_link(git.root, path)
+                if not os.path.lexists(git.root / path):
+                    (git.root / path).mkdir(parents=True)
+        except (InvalidInput, Refused, FileExistsError, NotADirectoryError):  # nothing of it was restored either
+            continue
+
+
+def _unlisted(git: GitRepository, manifest: BackupManifest) -> tuple[str, ...]:
+    """Version tags that came while an older modelver made the backup, after it had looked up what versions need."""
+    listed = {(version.tag, version.object) for version in manifest.versions}
+    versions = Project(git).registry.versions()
+    return tuple(sorted(v.tag for v in versions if (v.tag, v.record.object_id) not in listed))
 
 
 def _lost(git: GitRepository, manifest: BackupManifest, damaged: Sequence[BackupObject]) -> tuple[str, ...]:

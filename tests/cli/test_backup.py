@@ -6,14 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sandbox import Sandbox, environment
-from tracked import md5_of
+from tracked import Tracked, md5_of
 
-from modelver.core.backup import MANIFEST
-from modelver.errors import CheckFailed, InvalidInput, ModelverError
+from modelver.core.backup import MANIFEST, load_manifest
+from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, ModelverError
 from modelver.operations.backup import backup
 from modelver.operations.backup_restore import restore_backup
 from modelver.operations.project import Project
@@ -372,6 +373,80 @@ def test_a_full_disk_leaves_the_earlier_backup(box, world):
     box.mv("backup", "../backup")
     shutil.rmtree(world / "new")
     assert restored(box).refs() == box.refs()
+
+
+def test_a_version_that_comes_while_a_backup_is_made_is_whole(box, world):
+    """An editor that fetches in the background, or another terminal."""
+    shutil.copytree(box.root, world / "there", symlinks=True)
+    there = Sandbox(world / "there", box.env)
+    there.change("m", 3)
+    there.commit("3")
+    there.mv("tag", "m")
+    box.run("cp", "-rn", str(there.root / ".dvc/cache/files"), str(world / "store"))
+    came = []
+
+    def fetch_meanwhile(text: str) -> None:
+        if text.startswith("bundling") and not came:
+            came.append(box.git("fetch", "-q", "../there", "refs/tags/m@v1.0.2:refs/tags/m@v1.0.2"))
+
+    result = backup(Project.open(box.root), world / "backup", say=fetch_meanwhile)
+    assert len(came) == 1
+    assert result.versions == ("m@v1.0.0", "m@v1.0.1", "m@v1.0.2")
+    new = restored(box)
+    assert new.tags() == ["light", "m@v1.0.0", "m@v1.0.1", "m@v1.0.2"]
+    assert objects(new.root / ".dvc/cache").items() >= objects(there.root / ".dvc/cache").items()
+
+
+def test_tags_that_never_stand_still(box, world):
+    before = (world / "backup" / MANIFEST).read_bytes()
+
+    def tag_meanwhile(text: str) -> None:
+        if text.startswith("bundling"):
+            box.git("tag", f"moving-{len(box.tags())}")
+
+    with pytest.raises(ExternalFailure, match="no backup was made"):
+        backup(Project.open(box.root), world / "backup", say=tag_meanwhile)
+    assert (world / "backup" / MANIFEST).read_bytes() == before
+    box.mv("backup", "../backup")
+    assert restored(box).refs() == box.refs()
+    assert len(list((world / "backup/git").iterdir())) == 1
+
+
+def test_version_tags_that_the_manifest_does_not_list_are_named(box, world):
+    """As an older modelver left it where a tag came while it made the backup."""
+    place = world / "backup" / MANIFEST
+    manifest = load_manifest(place.read_bytes(), str(place))
+    place.write_bytes(replace(manifest, versions=manifest.versions[:1]).dump())
+    done = box.mv("restore", "../backup", "--into", "../new", "--format", "json", status=1)
+    assert done.json()["unlisted"] == ["m@v1.0.1"]
+    assert "does not list m@v1.0.1" in done.err
+    box.mend(done)
+
+
+def test_folders_without_files_are_there(box, world):
+    """DVC takes an out that is not there for deleted; a stage that writes no variants leaves such a folder."""
+    (box.root / "none/at/all").mkdir(parents=True)
+    box.dvc("add", "-q", "none/at/all")
+    box.commit("empty", "none")
+    box.mv("backup", "../backup")
+    new = restored(box)
+    assert list((new.root / "none/at/all").iterdir()) == []
+    assert new.dvc("status", "--json").out.strip() == "{}"
+
+
+def test_a_repository_of_sha_256(box, world):
+    """DVC's own commands can't work in one; the data and the tags can be there all the same."""
+    place = Tracked(world / "long", box.env)
+    box.git("init", "-q", "--object-format=sha256", str(place.root))
+    place.write(".dvc/config", "")
+    place.put("d", b"kept")
+    place.git("tag", "-a", "-m", "x", "v1")
+    place.mv("backup", "../long-backup")
+    place.mv("restore", "../long-backup", "--into", "../again")
+    again = Tracked(world / "again", box.env)
+    assert len(again.git("rev-parse", "HEAD")) == 64
+    assert again.refs() == place.refs()
+    assert (again.root / "d").read_bytes() == b"kept"
 
 
 def _bundle(world: Path) -> Path:

@@ -1,6 +1,7 @@
 """Git bundles: a whole repository in one file."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from modelver.adapters.git.process import run_git
@@ -42,9 +43,15 @@ def make_bundle(git: GitRepository, target: Path) -> dict[str, str]:
     raise ExternalFailure(f"Git's bundle does not hold {lacking} as it is", hint="try again while nobody works here")
 
 
+def init_for(refs: Iterable[str]) -> list[str]:
+    """Arguments of `git init` for a repository that takes these object ids: SHA-1, or SHA-256."""
+    return ["init", "--quiet", *(["--object-format=sha256"] if any(len(name) == 64 for name in refs) else [])]
+
+
 def fetched_refs(bundle: Path, scratch: Path) -> dict[str, str]:
     """Unpack a bundle into a new bare repository at ``scratch``, which proves that it is whole; its refs."""
-    run_git(bundle.parent, ["init", "--quiet", "--bare", "--template=", str(scratch)])
+    heads = run_git(bundle.parent, ["bundle", "list-heads", os.fspath(bundle.absolute())]).split()[::2]
+    run_git(bundle.parent, [*init_for(os.fsdecode(head) for head in heads), "--bare", "--template=", str(scratch)])
     place = f"--git-dir={scratch}"
     run_git(bundle.parent, [place, "fetch", "--quiet", "--", os.fspath(bundle.absolute()), "+refs/*:refs/*"])
     listed = run_git(bundle.parent, [place, "for-each-ref", "--format=%(objectname) %(refname)"])
