@@ -48,6 +48,7 @@ def test_an_old_checkout_is_bound_by_the_default_branch(box, hub, how, tmp_path)
     else:
         box.git("checkout", "-q", "m@v1.0.2")
     if how == "offline":
+        box.git("push", "-q", "--no-verify", "origin", "HEAD:refs/heads/old")
         hub.path.rename(tmp_path / "away.git")
     assert "is protected" in box.refused("promote", "m@v1.0.0", "prod").err
     refused = box.refused("promote", "m@v1.0.0", "prod", "--reason", "x")

@@ -35,7 +35,8 @@ def default_branch(git: GitRepository, remote: GitRemote, *, ask: bool) -> Defau
     """The default branch of a remote; None where nobody says which that is, or the remote is empty.
 
     ``git clone`` notes it as ``refs/remotes/REMOTE/HEAD``. Where that is missing, the remote is asked; where it does
-    not answer, it is the only branch of the remote that was ever fetched.
+    not answer, it is the only branch of the remote that was ever fetched, or of several the one that is called main or
+    master: what new repositories of Git, GitHub and GitLab call theirs.
 
     Args:
         git: the repository.
@@ -53,7 +54,8 @@ def default_branch(git: GitRepository, remote: GitRemote, *, ask: bool) -> Defau
     status, output, _ = git_status(git.root, ["for-each-ref", "--format=%(refname)", "--", tracking])
     names = output.decode("utf-8", "surrogateescape").splitlines() if status == 0 else []
     names = [name.removeprefix(tracking) for name in names if name != f"{tracking}HEAD"]
-    return DefaultBranch(remote, names[0], git.rev_parse(f"{tracking}{names[0]}")) if len(names) == 1 else None
+    likely = names if len(names) == 1 else [name for name in ("main", "master") if name in names]
+    return DefaultBranch(remote, likely[0], git.rev_parse(f"{tracking}{likely[0]}")) if likely else None
 
 
 def _asked(git: GitRepository, remote: GitRemote) -> tuple[str, str] | None:
