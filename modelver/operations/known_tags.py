@@ -66,7 +66,9 @@ def overtaken(git: GitRepository, registry: Registry, there: Mapping[str, str]) 
         registry: what is known here.
         there: short name → object id of the tags on the remote.
     """
-    remember(git, [Known(r.name, r.object_id, "", "dropped") for r, _ in publish.overtaken(registry, there)])
+    lost = [Known(record.name, record.object_id, "", "dropped") for record, _ in publish.overtaken(registry, there)]
+    if lost:  # only to look, which a dry run does, makes no file
+        remember(git, lost)
 
 
 def recall(git: GitRepository) -> dict[str, list[Known]]:

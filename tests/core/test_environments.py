@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from modelver.core.environments import (
     Environment,
     decision_message,
+    in_force,
     next_counter,
     order_objections,
     parse_environments,
@@ -19,6 +20,7 @@ from modelver.core.environments import (
     refuse_move,
     refuse_no_rollback,
     stage_tag,
+    strictest,
     trailers_in,
 )
 from modelver.core.names import parse_tag
@@ -97,6 +99,7 @@ def test_what_may_run_in_no_case():
     (running,) = found.running("m", "prod")
     with pytest.raises(Refused, match="already runs in prod since"):
         refuse_move(v1, Environment("prod"), running, "")
+    refuse_move(v1, Environment("prod"), running, "", again=True)
     with pytest.raises(Refused, match="yanked"):
         refuse_move(v2, Environment("prod"), running, "")
     with pytest.raises(Refused, match="must say why"):
@@ -112,6 +115,29 @@ def test_a_prerelease_may_not_run_where_it_is_protected():
         refuse_move(candidate, Environment("prod", protected=True), None, "why")
     assert caught.value.hint == "modelver tag m --version v2.0.0"
     refuse_move(candidate, Environment("prod"), None, "why")
+
+
+def test_of_several_policies_each_adds_what_it_asks():
+    mild = Environment("prod", requires=("qa",), signers=("a@b",))
+    strict = Environment("prod", requires=("staging", "qa"), protected=True)
+    assert strictest([mild]) == Environment("prod", requires=("qa",))
+    assert strictest([mild, strict]) == Environment("prod", requires=("qa", "staging"), protected=True)
+
+
+@pytest.mark.parametrize(
+    ("tags", "numbers"),
+    [
+        ((), []),
+        (("prod:1",), [1]),
+        (("prod:1", "staging:2", "prod:2"), [3]),
+        (("prod:1", "prod:2", "prod!:2"), [1, 2, 3]),  # v1 runs again, by what came after it
+        (("prod:1", "prod:2", "prod!:1"), [2, 3]),
+        (("prod:1", "prod!:1"), [1, 2]),
+        (("prod:1", "prod:1"), [2]),
+    ],
+)
+def test_the_decisions_in_force_begin_with_that_of_what_runs(tags, numbers):
+    assert [parse_tag(one.record.name).counter for one in in_force(registry(*tags), "m", "prod")] == numbers
 
 
 def test_order_counts_what_runs_and_what_ran():

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelver.core.gates import Baseline, Check, Gate, judge_against, judge_gates, merge_gates, parse_gates, rounded
+from modelver.core.gates import (
+    Baseline,
+    Check,
+    Gate,
+    judge_against,
+    judge_gates,
+    merge_gates,
+    parse_gates,
+    parse_own_gates,
+    rounded,
+)
 from modelver.errors import InvalidInput
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -163,3 +173,15 @@ def test_mistakes_in_gates_are_refused(bounds, words):
 def test_baselines(baseline):
     (gate,) = parse_gates({"accuracy": {"max_drop": 0, "baseline": baseline}}, "gates")
     assert gate.baseline == baseline
+
+
+def test_a_model_lifts_a_gate_by_its_name_to_the_letter():
+    general = parse_gates({"accuracy": {"min": 0.9}, "slices.*.f1": {"min": 0.8}, "rmse": {"max": 1}}, "gates")
+    own, lifted = parse_own_gates({"slices.*.f1": None, "accuracy": None, "rmse": {"max": 2}, "mae": None}, "gates")
+    assert lifted == ("accuracy", "mae", "slices.*.f1")
+    assert merge_gates(general, own, lifted) == (Gate("rmse", None, 2.0),)
+    assert merge_gates(general, (), ("slices.a.f1",)) == merge_gates(general, ())
+    assert parse_own_gates(None, "gates") == ((), ())
+    for bad in ({1: None}, {"": None}, [], {"accuracy": {}}):
+        with pytest.raises(InvalidInput, match="gates"):
+            parse_own_gates(bad, "gates")

@@ -93,7 +93,10 @@ def test_signatures(state, must, wrong):
 def test_signers():
     assert judge_signers("t", ["a@b.c", "SHA256:x"], ["SHA256:x"]) == []
     assert "only d@e.f may" in judge_signers("t", ["a@b.c"], ["d@e.f"])[0].message
-    assert judge_signers("t", [], ["d@e.f"])
+    assert "by nobody whom Git can vouch for" in judge_signers("t", [], ["d@e.f"])[0].message
+    (problem,) = judge_signers("t", [], ["d@e.f"], signed=False, mend="modelver promote m@v1.0.0 prod")
+    assert problem.message == "it is not signed, and only d@e.f may decide there"
+    assert problem.hint == "modelver promote m@v1.0.0 prod   (by one of them)"
 
 
 MD5, DIR = "a" * 32, "b" * 32 + ".dir"
