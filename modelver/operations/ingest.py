@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache
 from modelver.disk import HashCache
-from modelver.errors import ExternalFailure, InvalidInput
+from modelver.errors import ExternalFailure, InvalidInput, Refused
 from modelver.operations.weights import listing
 
 if TYPE_CHECKING:
@@ -71,6 +71,37 @@ def store(source: Path, staging: Path, found: "Ingested", cache: DvcCache, hashe
         if hashes.get(place) is None:  # else it was read, which counts for more
             hashes.put(place, entry.md5, entry.sha256)
     return cache.add_dir([(entry.path, entry.md5) for entry in found.files]), size, sha256
+
+
+def heal(place: Path, cache: DvcCache, hashes: HashCache) -> None:
+    """Replace damaged objects of files that `dvc add` is about to take in.
+
+    DVC (seen in 3.67) trusts an object that is there, and lays it out in the place of the very file that it was asked
+    to add: the good bytes would be gone.
+
+    Args:
+        place: a file or folder of the user's; links in it are left alone.
+        cache, hashes: of the repository.
+
+    Raises:
+        Refused: a file was changed meanwhile.
+        ExternalFailure: the disk failed.
+    """
+    files = [place / path for path in listing(place)] if place.is_dir() else [place]
+    found = []
+    for file in files:
+        if file.is_symlink() or not file.is_file():
+            continue
+        md5 = hashes.digest(file).md5
+        found.append((file.relative_to(place).as_posix(), md5))
+        if not cache.has(md5) or cache.whole(md5, hashes):
+            continue
+        cache.add(file, md5, hashes=hashes)
+        if not cache.whole(md5, hashes):
+            cache.remove(md5)
+            raise Refused(f"{file} was changed while it was being added", hint="run the command again")
+    if place.is_dir() and len(found) == len(files):
+        cache.add_dir(found)  # small, and where it is damaged DVC would take away files that it does not name
 
 
 def source_document(root: Path, source: Path, found: "Ingested", size: int, digest: str) -> bytes:

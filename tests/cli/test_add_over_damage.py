@@ -7,6 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from sandbox import Sandbox
 
+import models
+
 
 def objects(repo: Sandbox) -> dict[str, bytes]:
     """Every object of DVC's cache: the hash that its path says → its bytes."""
@@ -111,3 +113,35 @@ def test_other_damage_to_what_is_added_again(tagged_repo: Sandbox, kind: str) ->
     tagged_repo.change("m", 1)
     assert objects(tagged_repo) == whole
     tagged_repo.mv("verify", "m@v1.0.0", "--full")
+
+
+@pytest.mark.parametrize(
+    ("kind", "harm"), [("file", "flipped"), ("folder", "cut"), ("folder", "listing"), ("data", "flipped")]
+)
+def test_dvc_add_takes_no_damage_for_the_users_file(empty_repo: Sandbox, kind: str, harm: str) -> None:
+    """`dvc add` put the damaged object in the place of the good file, and called it added."""
+    name = "rows.npz" if kind == "data" else "llm/a.bin" if kind == "folder" else "llm.bin"
+    path = empty_repo.root / name
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, x=np.ones((40, 3), dtype=np.float32))
+    if name.endswith(".bin"):
+        path.with_name(f"{path.name}.npz").rename(path)
+    good = path.read_bytes()
+    command = ("add", "llm", name.split("/")[0])
+    if kind == "data":
+        models.onnx(empty_repo.root / "q.onnx")
+        command = ("add", "q", "q.onnx", "--framework", "onnx", "--data", name)
+    empty_repo.mv(*command)
+    md5 = hashlib.md5(good).hexdigest()
+    if harm == "listing":
+        md5 = next(name for name in objects(empty_repo) if name.endswith(".dir"))
+    if harm == "flipped":
+        flip(empty_repo, md5)
+    else:
+        place = empty_repo.root / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+        place.chmod(0o644)
+        place.write_bytes(b"[]" if harm == "listing" else good[:-1])
+        place.chmod(0o444)
+    empty_repo.mv(*command)
+    assert path.read_bytes() == good
+    assert damaged(empty_repo) == set()
