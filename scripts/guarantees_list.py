@@ -271,6 +271,11 @@ GUARANTEES = (
                 "4 * len(JSON_DOCUMENTS)",
             ),
             Proof(
+                "faults/test_hostile_documents.py::test_modelvers_own_notes",
+                "in place of what modelver notes in `.git/modelver`",
+                "3 * len(JSON_DOCUMENTS)",
+            ),
+            Proof(
                 "faults/test_guard_paths.py::test_every_hostile_repository",
                 "commands on hostile repositories, their time and memory taken",
                 "cases()",

@@ -89,7 +89,7 @@ def _remove_torn_lock(rwlock: Path) -> None:
     """DVC writes it in place, and refuses to work as long as it is no JSON; this process held it last."""
     try:
         json.loads(rwlock.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         rwlock.unlink(missing_ok=True)
     except OSError:
         return

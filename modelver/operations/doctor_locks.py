@@ -99,7 +99,7 @@ def _is_broken(place: Path) -> bool:
         document = json.loads(place.read_bytes())
     except FileNotFoundError:
         return False
-    except (ValueError, OSError):
+    except (ValueError, RecursionError, OSError):
         return True
     if not isinstance(document, dict) or not {"read", "write"} >= document.keys():
         return True

@@ -55,7 +55,7 @@ def _clear(git: GitRepository) -> None:
         refs = json.loads(mark.read_bytes())
     except FileNotFoundError:
         return
-    except ValueError:  # never made by `write_atomic`
+    except (ValueError, RecursionError):  # never made by `write_atomic`
         refs = []
     if isinstance(refs, list):
         wanted = [ref for ref in refs if isinstance(ref, str) and ref.startswith("refs/remotes/") and ".." not in ref]

@@ -318,7 +318,7 @@ def _read(journal: Path) -> Transaction | None:
         data = json.loads(journal.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError:  # never made by `write_atomic`; whatever it was, it can't be followed
+    except (ValueError, RecursionError):  # never made by `write_atomic`; whatever it was, it can't be followed
         return None
     try:
         files = {path: Change(**change) for path, change in data.pop("files").items()}

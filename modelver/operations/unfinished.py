@@ -47,7 +47,7 @@ def unfinished(git: GitRepository, command: str) -> Unfinished | None:
     try:
         with open_regular(_place(git, command)) as descriptor:
             made = Unfinished(**json.loads(os.read(descriptor, _MAX_BYTES)))
-    except (OSError, ModelverError, ValueError, TypeError):
+    except (OSError, ModelverError, ValueError, TypeError, RecursionError):
         return None
     if made.command != command or not all(isinstance(value, str) for value in asdict(made).values()):
         return None

@@ -134,6 +134,13 @@ def test_generated_files(tagged_repo, file):
     sweep(tagged_repo, f"models/m/{file}", JSON_DOCUMENTS, ["list"], ["tag", "m", "--dry-run"], ["show"])
 
 
+@pytest.mark.parametrize("file", ["journal.json", "pushing.json", "known-tags.jsonl"])
+def test_modelvers_own_notes(tagged_repo, file):
+    """They lie in `.git`, which a folder that was copied has with it."""
+    found = sweep(tagged_repo, f".git/modelver/{file}", JSON_DOCUMENTS, ["list"], ["tag", "m", "--push"])
+    assert {what for what, status in found.items() if what.endswith(": list") and status != 0} == set()
+
+
 def test_values_that_yaml_1_1_would_change(tagged_repo):
     """A version 1.10 is no 1.1, a country NO is not false."""
     card = tagged_repo.root / "models/m/README.md"

@@ -138,6 +138,7 @@ U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAg
 def tag(data: bytes) -> None:
     from modelver.core.environments import trailers_in
     from modelver.core.verify import judge_tag, judge_trailers, parse_tag_object
+    from modelver.operations import pinned
 
     with _refusals():
         found = parse_tag_object(data)
@@ -146,6 +147,17 @@ def tag(data: bytes) -> None:
         sidecar = _own(f"models/{MODEL}/metadata.yaml")
         judge_trailers("digits@v1.0.0", found.trailers, sidecar, _own_sidecar(), _sha256)
     trailers_in(_text(data))
+    with _refusals():
+        pinned._tag_says(_Git(Path(), data), _tagged())  # type: ignore[arg-type]
+
+
+@cache
+def _tagged() -> Any:
+    """The version that `TAG_OBJECT` makes."""
+    from modelver.core.registry import TagRecord, build_registry
+
+    (version,) = build_registry([TagRecord("digits@v1.0.0", "a" * 40, "1" * 40, 1, "A <a@x>")]).versions()
+    return version
 
 
 # ---- documents of a repository
@@ -213,6 +225,38 @@ def _whole(changed: dict[str, bytes]) -> None:
                     json.dumps(result.to_dict(), allow_nan=True)
                     render_diff.table(result)
                     render_diff.markdown(result)
+
+
+def published(data: bytes) -> None:
+    """A sidecar as `get` reads it: whoever changed it has made the tag anew."""
+    from modelver.operations import facts, pinned
+
+    snapshot = Files({**_repository(), _SIDECAR: data})
+    said = {"Modelver-Sidecar": f"sha256:{_sha256(data)}"}
+    said["Modelver-Weights"] = f"sha256:{_own_sidecar()['weights']['sha256']}"
+    pinned._checked_sidecar(snapshot, _tagged(), facts.collect(snapshot, MODEL), said)  # type: ignore[arg-type]
+
+
+def portability(data: bytes) -> None:
+    from modelver.operations.portability import portability
+
+    for name in ("validation.json", "source.json"):
+        with _refusals():
+            found = portability(_Project(Files({**_repository(), f"{_MODEL}/{name}": data})), MODEL)  # type: ignore[arg-type]
+            json.dumps([target.to_dict() for target in found])
+
+
+@dataclass
+class _Project:
+    """A project whose one model is looked at in the working tree."""
+
+    worktree: Files
+    commit: None = None
+    label: str = MODEL
+    model: str = MODEL
+
+    def resolve(self, *_: object) -> "_Project":
+        return self
 
 
 def _as(path: str) -> Callable[[bytes], None]:
@@ -287,6 +331,11 @@ JOURNAL = json.dumps(
 ).encode()  # fmt: skip
 
 
+PUSHING = b'["refs/remotes/origin/main", "refs/remotes/origin/../x"]'
+UNFINISHED = json.dumps({"command": "x", "target": "m@v1.0.0", "ref": "HEAD", "object_id": "a" * 40}).encode()
+RWLOCK = b'{"write": {"/x": {"pid": 12, "cmd": "dvc add"}}, "read": {"/y": [{"pid": 13, "cmd": "dvc push"}]}}'
+
+
 def _backup_seed() -> bytes:
     from modelver.core.backup import BackupManifest, BackupObject, BackupVersion
 
@@ -335,13 +384,19 @@ def config(data: bytes) -> None:
 def state(data: bytes) -> None:
     """What lies in modelver's own state folder; whoever copied the repository may have written it."""
     from modelver.disk import HashCache
-    from modelver.operations import known_tags, transaction
+    from modelver.operations import doctor_locks, known_tags, pushing, transaction, unfinished
 
     with _folder() as folder:
+        git: Any = _Git(folder)
         (folder / "journal.json").write_bytes(data)
         (folder / known_tags.FILE).write_bytes(data)
         transaction._read(folder / "journal.json")
-        known_tags.recall(_Git(folder))  # type: ignore[arg-type]
+        known_tags.recall(git)
+        (folder / pushing._MARK).write_bytes(data)
+        pushing.recover_push(git)
+        unfinished._place(git, "x").write_bytes(data)
+        unfinished.unfinished(git, "x")
+        doctor_locks._is_broken(folder / "journal.json")
         for name in ("hashes.sqlite", "hashes.sqlite-wal", "hashes.sqlite-journal"):
             (folder / name).write_bytes(data)
         hashes = HashCache(folder)
@@ -351,7 +406,27 @@ def state(data: bytes) -> None:
 
 @dataclass
 class _Git:
+    """A repository with its folders in one, and one object."""
+
     state_dir: Path
+    data: bytes = b""
+
+    @property
+    def common_dir(self) -> Path:
+        return self.state_dir
+
+    @property
+    def commit(self) -> str:
+        return "a" * 40
+
+    def head(self) -> "_Git":
+        return self
+
+    def text(self, *_: str) -> str:
+        return "a" * 40
+
+    def read_objects(self, names: Sequence[str]) -> dict[str, bytes]:
+        return dict.fromkeys(names, self.data)
 
 
 # ---- model files
@@ -472,6 +547,7 @@ TARGETS: dict[str, Target] = {
     "refs": Target(lambda: [ref.encode() for ref in REFS], refs, mutate.in_bytes),
     "tag": Target(lambda: [TAG_OBJECT], tag, mutate.in_bytes),
     "sidecar": Target(lambda: [_own(_SIDECAR), _own("tests/golden/sidecar-1.yaml")], _as(_SIDECAR), mutate.in_yaml),
+    "published": Target(lambda: [_own(_SIDECAR)], published, mutate.in_yaml),
     "params": Target(_seed("params.yaml"), _as("params.yaml"), mutate.in_yaml),
     "dvc.yaml": Target(_seed("dvc.yaml"), _as("dvc.yaml"), mutate.in_yaml),
     "dvc.lock": Target(_seed("dvc.lock"), _as("dvc.lock"), mutate.in_yaml),
@@ -479,6 +555,9 @@ TARGETS: dict[str, Target] = {
     "listing": Target(lambda: [LISTING], listing, mutate.in_json),
     "source": Target(_seed(f"{_MODEL}/source.json"), _as(f"{_MODEL}/source.json"), mutate.in_json),
     "validation": Target(_seed(f"{_MODEL}/validation.json"), _as(f"{_MODEL}/validation.json"), mutate.in_json),
+    "portability": Target(
+        _seed(f"{_MODEL}/validation.json", _own(f"{_MODEL}/source.json")), portability, mutate.in_json
+    ),
     "variants": Target(_seed(f"{_MODEL}/variants.json"), _as(f"{_MODEL}/variants.json"), mutate.in_json),
     "manifest": Target(
         lambda: [_own(f"{_MODEL}/files.jsonl"), _own(f"{_MODEL}/tensors.jsonl")], manifest, mutate.in_json_lines
@@ -489,7 +568,7 @@ TARGETS: dict[str, Target] = {
     "config": Target(lambda: [CONFIG], config, mutate.in_bytes),
     "foreign": Target(lambda: [CONFIG], foreign, mutate.in_bytes),
     "backup": Target(lambda: [_backup_seed()], backup, mutate.in_json),
-    "state": Target(lambda: [JOURNAL], state, mutate.in_json),
+    "state": Target(lambda: [JOURNAL, PUSHING, UNFINISHED, RWLOCK], state, mutate.in_json),
     "onnx": Target(_onnx_seeds, onnx, mutate.in_protobuf),
     "safetensors": Target(lambda: [_safetensors()], checkpoint, mutate.in_safetensors),
     "shards": Target(lambda: [_INDEX], shards, mutate.in_json),
