@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from modelver.core.names import TagName, parse_tag
 from modelver.core.registry import ModelVersion, Registry, TagRecord
@@ -29,6 +30,7 @@ def plan_push(
     *,
     only: Collection[ModelVersion] | None = None,
     every: bool = False,
+    seen: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> PushPlan:
     """Decide what to publish.
 
@@ -37,6 +39,7 @@ def plan_push(
         there: short name → object id of the tags on the Git remote.
         remote: the Git remote's name, for messages.
         only: these versions and what was decided about them; None for everything that the remote lacks.
+        seen: what the remote is remembered to have had under a tag's name, by name.
         every: without ``only``: look after the objects of all versions, of those that are published as well.
 
     Raises:
@@ -47,10 +50,17 @@ def plan_push(
         if only is not None and not any(_is_about(version, name, record) for version in only):
             continue
         if record.name in there and there[record.name] != record.object_id:
+            tag = shlex.quote(record.name)
+            if record.object_id in seen.get(record.name, ()):
+                raise Refused(
+                    f"{record.name} was moved on {remote}: it was {record.object_id[:12]}, as it is here, and is "
+                    f"{there[record.name][:12]}",
+                    hint=f"git push --force {shlex.quote(remote)} refs/tags/{tag}   (puts it back; more: modelver verify "
+                    f"{tag} --remote)",
+                )
             raise Refused(
                 f"{record.name} is {there[record.name][:12]} on {remote} and {record.object_id[:12]} here",
-                hint=f"git tag -d {shlex.quote(record.name)} && git fetch {shlex.quote(remote)} tag"
-                f" {shlex.quote(record.name)}   (takes what is published)",
+                hint=f"git tag -d {tag} && git fetch {shlex.quote(remote)} tag {tag}   (takes what is published)",
             )
         if record.name not in there:
             tags.append((name.action != "register", record))

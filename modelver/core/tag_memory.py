@@ -115,14 +115,12 @@ def judge_ref(
                 )
             )
     elif here is not None and there != here and (known is None or known.object_id in (here, there)):
-        problems.append(
-            Problem(
-                "moved",
-                tag,
-                f"it is {here} here and {there} on {elsewhere.remote}",
-                f"find out who moved it; to take that of {elsewhere.remote}: git fetch --force {where} {ref}:{ref}",
-            )
-        )
+        theirs = f"git fetch --force {where} {ref}:{ref}"
+        if known is not None and known.object_id == here and known.how != "made":
+            mend = f"git push --force {where} {ref}   (puts it back there; if it was moved rightly: {theirs})"
+        else:
+            mend = f"{theirs}   (takes that of {elsewhere.remote}, once you know who moved it)"
+        problems.append(Problem("moved", tag, f"it is {here} here and {there} on {elsewhere.remote}", mend))
     return problems
 
 

@@ -223,7 +223,12 @@ def _plan(
     tags = {ref.removeprefix("refs/tags/"): object_id for ref, object_id in found.items() if ref[:10] == "refs/tags/"}
     branches = {ref: object_id for ref, object_id in found.items() if ref == target.branch}
     known_tags.overtaken(project.git, project.registry, tags)
-    return plan_push(project.registry, tags, target.remote.shown, only=only, every=every), branches
+    shown = target.remote.shown
+    seen = {
+        tag: {known.object_id for known in history if known.how == "published" and known.remote == shown}
+        for tag, history in known_tags.recall(project.git).items()
+    }
+    return plan_push(project.registry, tags, shown, only=only, every=every, seen=seen), branches
 
 
 def _publish(
