@@ -254,6 +254,12 @@ def refuse_remote(project: Project, version: ModelVersion, say: Say, *, must_hav
         if name not in here:
             raise Refused(f"{remote} has {name}, which is not known here", hint=f"git fetch {where} --tags")
         if here[name] != object_id:
+            history = known_tags.recall(project.git).get(name, [])
+            if any(k.how == "published" and k.object_id == here[name] and k.remote == remote.shown for k in history):
+                raise Refused(
+                    f"{name} was moved on {remote}: it was {here[name][:12]}, as it is here, and is {object_id[:12]}",
+                    hint=f"modelver verify {shlex.quote(name)} --remote   (says what puts it back)",
+                )
             # Of two who decided at once the one who pushed first has won.
             raise Refused(
                 f"{name} is {object_id[:12]} on {remote} and {here[name][:12]} here",

@@ -104,3 +104,13 @@ def test_a_decision_waits_for_its_version(box, hub, tmp_path):
     assert f"m#prod#2 has commit {commit} run in 'prod'" in lost.err
     box.git("push", "-q", "--no-verify", "origin", "m@v1.0.2")
     assert "v1.0.2" in another(hub, tmp_path / "third").mv("show", "m#prod").out
+
+
+def test_who_has_the_right_tag_is_not_told_to_drop_it(box, hub):
+    box.mv("promote", "v1.0.1", "prod")
+    box.mv("push")
+    box.git("tag", "-am", "another", "other", "m@v1.0.2^{}")
+    box.git("push", "-q", "--force", "--no-verify", "origin", "refs/tags/other:refs/tags/m#prod#2")
+    refused = box.refused("promote", "v1.0.2", "staging")
+    assert "m#prod#2 was moved on origin" in refused.err
+    assert box.hint(refused) == "modelver verify 'm#prod#2' --remote"
