@@ -55,8 +55,8 @@ def plan_push(
                 raise Refused(
                     f"{record.name} was moved on {remote}: it was {record.object_id[:12]}, as it is here, and is "
                     f"{there[record.name][:12]}",
-                    hint=f"git push --force {shlex.quote(remote)} refs/tags/{tag}   (puts it back; more: modelver verify "
-                    f"{tag} --remote)",
+                    hint=f"git push --force {shlex.quote(remote)} refs/tags/{tag}   (puts it back; for more: "
+                    f"modelver verify {tag} --remote)",
                 )
             raise Refused(
                 f"{record.name} is {there[record.name][:12]} on {remote} and {record.object_id[:12]} here",
