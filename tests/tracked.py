@@ -61,6 +61,8 @@ class Tracked(Sandbox):
         """Hashes of the objects in the cache, or another place, each of which is what its name says."""
         found = set()
         for place in (top or self.cache).glob("??/*"):
+            if top is not None and place.name.startswith(".") and place.name.endswith(".tmp"):
+                continue  # half an upload, by a name that is no object's
             name = place.parent.name + place.name
             assert md5_of(place.read_bytes()) == name.removesuffix(".dir"), f"{name} is damaged"
             found.add(name)

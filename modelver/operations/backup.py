@@ -149,7 +149,7 @@ class _Backup:
 
     def run(self, say: Say, jobs: int) -> BackupResult | None:
         """Write everything, the manifest last; None where a ref has changed since its objects were looked up."""
-        for left in (self._folder / OBJECTS).glob("files/md5/??/*.part"):
+        for left in (self._folder / OBJECTS).glob("files/md5/??/*.part*"):  # and what is copied to be one
             left.unlink()
         planned = bundle_refs(self._git)
         project = Project(self._git)  # which knows the tags as they are now
