@@ -23,7 +23,7 @@ class Known:
         object_id: what the ref named; empty where its absence was accepted.
         commit: what that pointed at; empty where that is not known.
         how: ``made`` here; ``seen`` when it was verified here; ``published``: seen on a Git remote; ``accepted``: the
-            user said that it is right as it is; ``dropped``: taken back before anybody else had it, or the Git remote had
+            user said that it is right as it is; ``dropped``: taken back before anybody else had it, or the remote had
             another in its place.
         remote: of ``published``, the Git remote.
     """
