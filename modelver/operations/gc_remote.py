@@ -106,7 +106,7 @@ class _Run:
         doomed = [s for s in self._stored.values() if s.md5 not in needed.hashes]
         old = [stored for stored in doomed if self._is_old(stored, now)]
         lapsed = [retired for retired in self._aside if self._is_lapsed(retired, needed, now)]
-        going = [item.md5 for item in (*old, *lapsed)]
+        going = [*(stored.md5 for stored in old), *(retired.md5 for retired in lapsed)]
         paths = self._looker.paths(going) if going else {}
         warnings = [*unlisted_warnings(needed), *self._warnings(doomed)]
         kept = sum(s.bytes for s in self._stored.values()) - sum(s.bytes for s in old)
