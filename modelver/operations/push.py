@@ -35,6 +35,7 @@ from modelver.operations.storing import Storing, Tagged, store, wanted_by
 from modelver.operations.tag import TagResult
 from modelver.operations.transaction import locked
 from modelver.operations.transfer import JOBS, Bars, no_bars
+from modelver.operations.unfinished import let_go
 
 Say = Callable[[str], None]
 
@@ -212,6 +213,8 @@ def push_new(
         again = f"modelver push {' '.join(tags)}"
         said = f"{error.message}; {', '.join(tags)} is made here and not pushed"
         raise type(error)(said if not error.hint else f"{said} (then: {again})", hint=error.hint or again) from None
+    finally:
+        let_go()
 
 
 def _plan(

@@ -21,7 +21,7 @@ from modelver.operations.project import Project
 from modelver.operations.record import RecordPlan, plan_record, refuse_incomplete_history, with_manifest
 from modelver.operations.tag_result import TagResult, cut_off, made_before
 from modelver.operations.transaction import Change, Once, Transaction, blob_before, locked, main_or_linked, publish
-from modelver.operations.unfinished import ended
+from modelver.operations.unfinished import ended, hold, let_go
 from modelver.operations.weights import check_weights
 
 Say = Callable[[str], None]
@@ -72,13 +72,20 @@ def tag(
         command = " ".join(
             ["tag", name, *(["--force-new"] if request.force_new else []), *(["--push"] if to_push else [])]
         )
-        made = _tag(
-            project, name, request, command, message=message, sign=sign, to_push=to_push, dry_run=dry_run, say=say,
-            lock=lock,
-        )  # fmt: skip
+        alone = dry_run or hold(project.git, command)
+        try:
+            made = _tag(
+                project, name, request, command, message=message, sign=sign, to_push=to_push, dry_run=dry_run, say=say,
+                lock=lock, alone=alone,
+            )  # fmt: skip
+        except BaseException:
+            let_go()
+            raise
     told(made)
     if not dry_run:
         ended(project.git, command)
+    if not to_push:  # else it is under way until the push is through
+        let_go()
     return made
 
 
@@ -94,6 +101,7 @@ def _tag(
     dry_run: bool,
     say: Say,
     lock: int,
+    alone: bool,
 ) -> TagResult:
     git = project.git
     check_case(name, project.models())
@@ -107,10 +115,13 @@ def _tag(
     refuse_failed(project, facts)
     refuse_uncommitted(project, facts)
     check_weights(project, facts, say)
-    made = cut_off(project, facts, request, command, dry_run=dry_run, say=say)
-    if made is not None:
+    tell = say if alone else lambda _: None
+    made = cut_off(project, facts, request, command, dry_run=dry_run, say=tell)
+    if made is not None and alone:
         return made
-    made = made_before(project, facts, request, say=say, dry_run=dry_run)
+    made = made or made_before(project, facts, request, say=tell, dry_run=dry_run)
+    if made is not None and not alone:
+        raise Refused(f"another process is just making {made.tag} and publishing it", hint="wait for it to end")
     if made is not None:
         if not to_push:
             raise Refused(

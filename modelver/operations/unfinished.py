@@ -4,9 +4,11 @@
 nothing has changed: that is what they are for. Whoever runs one again since it was killed means something else by the
 same words. So such a command leaves a note before its refs move, and removes it by its last act, once it has answered;
 the same command takes up from there.
-The note counts only as long as the ref still shows what it says: what was undone, or gone on from, is not found.
+The note counts only as long as the ref still shows what it says: what was undone, or gone on from, is not found. And
+what another process is at is not cut off: whoever runs such a command holds a lock of it, which ends with the process.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from modelver.adapters.git import GitRepository
 from modelver.disk import open_regular, write_atomic
-from modelver.errors import ModelverError
+from modelver.errors import ExternalFailure, ModelverError
 
 _MAX_BYTES = 1 << 16
 
@@ -57,6 +59,35 @@ def unfinished(git: GitRepository, command: str) -> Unfinished | None:
     return made if stands == [made.object_id] else None
 
 
+_HELD: dict[Path, int] = {}
+"""Locks of this process: file → descriptor."""
+
+
+def hold(git: GitRepository, command: str) -> bool:
+    """Take the lock of a command until `let_go`, or until this process ends; False where another process has it."""
+    path = _place(git, command).with_suffix(".lock")
+    if path in _HELD:
+        return True
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise ExternalFailure(f"{path}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    _HELD[path] = descriptor
+    return True
+
+
+def let_go() -> None:
+    """Free all locks of this process."""
+    while _HELD:
+        os.close(_HELD.popitem()[1])
+
+
 def ended(git: GitRepository, command: str) -> None:
     """Forget what a command made, now that it has answered.
 
@@ -70,4 +101,4 @@ def _place(git: GitRepository, command: str) -> Path:
     return git.state_dir / f"unfinished-{hashlib.sha256(command.encode()).hexdigest()[:16]}.json"
 
 
-__all__ = ["Unfinished", "ended", "note", "unfinished"]
+__all__ = ["Unfinished", "ended", "hold", "let_go", "note", "unfinished"]
