@@ -17,6 +17,9 @@ pytestmark = pytest.mark.s3
 MODES = ("503", "reset", "truncate")
 CASES = [(mode, n) for mode in MODES for n in range(1, 21)]
 SAMPLE = [("503", 1), ("reset", 20), ("truncate", 4)]
+HERE = ("--dvc-remote", "storage")
+"""Where this clone is told to push, by `.dvc/config.local`: to another place than others have it from."""
+
 BESIDE = 14
 """Files beside the weights, each an object of its own: the rarest failures too come several times in one push."""
 
@@ -79,7 +82,7 @@ class Case:
             for name, data in storage.objects().items():
                 assert data == self.needed[name], "half of it under its name"
         self.use(self.swift.endpoint)
-        self.box.mv("push", "m@v1.0.0")
+        self.box.mv("push", "m@v1.0.0", *HERE)
         assert self.hub.tags() == ["m@v1.0.0"]
         assert storage.objects() == self.needed
 
@@ -96,7 +99,7 @@ def play(case: Case, cases: list[tuple[str, int]]) -> None:
         with case.swift.faulty("faulty_filter:factory", n=n, mode=mode, log=case.log) as way:
             case.use(way.endpoint)
             begin = time.monotonic()
-            done = case.box.mv("push", status=None)
+            done = case.box.mv("push", *HERE, status=None)
             failed = case.failed()
             ended.append((mode, n, done.status, failed, round(time.monotonic() - begin, 1)))
         assert failed >= 2, f"{mode}, every {n}th: of a push so small {failed} requests fail before the tag is out"
@@ -133,7 +136,7 @@ def test_storage_killed_midway(empty_repo: Sandbox, swift, tmp_path: Path) -> No
     with swift.faulty("faulty_filter:factory", n=0) as way:
         local = box.write(".dvc/config.local", f"['remote \"storage\"']\n    endpointurl = {way.endpoint}\n")
         running = subprocess.Popen(
-            [sys.executable, "-P", "-m", "modelver", "push", "--jobs", "2"], cwd=box.root, env=box.env,
+            [sys.executable, "-P", "-m", "modelver", "push", *HERE, "--jobs", "2"], cwd=box.root, env=box.env,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
