@@ -180,7 +180,7 @@ GUARANTEES = (
             Proof("faults/test_get_kill.py::test_a_full_disk", "`get`s"),
         ),
         "Not taken back is what DVC's own `add` has done for a plain model when the disk gets full: its pointer and\n"
-        "its line in `.gitignore`. The rerun takes them over.",
+        "its line in `.gitignore`, and what `init` has written by then. The rerun takes them over.",
     ),
     Guarantee(
         10,
