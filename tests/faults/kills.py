@@ -128,7 +128,7 @@ class Killer:
 
         It removes its note by its last act, and not before it has answered.
         """
-        noted = any((box.root / ".git/modelver").glob("unfinished-*"))
+        noted = any((box.root / ".git/modelver").glob("unfinished-*.json"))
         return bool(self.said) and not noted
 
     def _run(self, box: Sandbox, prefix: list[str], mode: str, process: int = 0, point: Point | None = None) -> int:

@@ -118,5 +118,9 @@ def _copy(root: Path, to: Path) -> Sandbox:
 def _litter(box: Sandbox) -> list[str]:
     """What nobody needs any more."""
     locks = [path.name for path in (box.root / ".git").rglob("*.lock") if path.parent.name != "modelver"]
-    known = ("lock", "restore.lock", "hashes.sqlite", "known-tags.jsonl")
-    return locks + [path.name for path in (box.root / ".git/modelver").iterdir() if path.name not in known]
+    known = ("lock", "hashes.sqlite", "known-tags.jsonl")
+    return locks + [
+        path.name
+        for path in (box.root / ".git/modelver").iterdir()
+        if path.name not in known and path.suffix != ".lock"
+    ]

@@ -157,6 +157,9 @@ def _check_state(world: World, box: Sandbox, *, new: bool) -> None:
 
 def _litter(box: Sandbox) -> list[str]:
     """Locks and temporary files that nobody needs any more."""
-    git = [p.relative_to(box.root).as_posix() for p in (box.root / ".git").rglob("*.lock")]
+    git = [
+        p.relative_to(box.root).as_posix() for p in (box.root / ".git").rglob("*.lock") if p.parent.name != "modelver"
+    ]
     state = [p.name for p in (box.root / ".git" / "modelver").iterdir()]
-    return git + [name for name in state if name not in ("lock", "hashes.sqlite", "known-tags.jsonl")]
+    known = ("lock", "hashes.sqlite", "known-tags.jsonl")
+    return git + [name for name in state if name not in known and not name.endswith(".lock")]
