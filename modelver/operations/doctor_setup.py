@@ -139,7 +139,18 @@ def tags(scene: Scene) -> Iterator[Problem]:
             )
 
 
-CHECKS = (hooks_installed, link_types, linked_weights, worktree_cache, shallow, tags)
+def object_format(scene: Scene) -> Iterator[Problem]:
+    """A repository that DVC can't work in."""
+    if scene.git.object_format() != "sha1":
+        yield Problem(
+            "object-format",
+            f"Git's object ids are of {scene.git.object_format().upper()} here",
+            "DVC works in repositories of SHA-1 only: its commands fail",
+            "git init --object-format=sha1 NEW_FOLDER, and modelver init there",
+        )
+
+
+CHECKS = (object_format, hooks_installed, link_types, linked_weights, worktree_cache, shallow, tags)
 
 
 def _unlink(places: list[Path]) -> None:

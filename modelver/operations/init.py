@@ -35,8 +35,9 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
 
     Raises:
         InvalidInput: there is no such CI.
-        Refused: DVC is set up in a folder above or below, a stage of the user's has a name that modelver needs, the
-            workflow was changed by hand, or the remote's URL holds a password, or its name stands for another URL.
+        Refused: Git's object ids are of SHA-256, DVC is set up in a folder above or below, a stage of the user's has a
+            name that modelver needs, the workflow was changed by hand, or the remote's URL holds a password, or its
+            name stands for another URL.
         ExternalFailure: Git or DVC failed.
     """
     done: list[str] = []
@@ -45,6 +46,11 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
         remote = _absolute(path, remote)
         _refuse_letters(remote)
     git = _git(path, done, dry_run)
+    if git is not None and git.object_format() != "sha1":
+        raise Refused(
+            f"{git.root} is a Git repository of {git.object_format().upper()}, and DVC works in those of SHA-1 only",
+            hint="git init --object-format=sha1 NEW_FOLDER, and modelver init there",
+        )
     root = git.root if git else path
     workflow = plan_workflow(root, ci) if ci else None  # first: it may refuse
     if remote:
@@ -85,7 +91,7 @@ def _git(path: Path, done: list[str], dry_run: bool) -> GitRepository | None:
     done.append("Git: initialised")
     if dry_run:
         return None
-    run_git(path, ["init", "--quiet"])
+    run_git(path, ["init", "--quiet", "--object-format=sha1"])  # whatever `init.defaultObjectFormat` says
     return GitRepository.find(path)
 
 

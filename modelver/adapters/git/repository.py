@@ -144,6 +144,10 @@ class GitRepository:
         status, output, _ = git_status(self.root, ["config", "--type=bool", "--get", key])
         return status == 0 and output.strip() == b"true"
 
+    def object_format(self) -> str:
+        """What object ids are: ``sha1`` or ``sha256``."""
+        return (self.config("extensions.objectFormat") or "sha1").lower()
+
     def head(self) -> Head:
         """What is checked out now."""
         status, output, _ = git_status(self.root, ["symbolic-ref", "--quiet", "HEAD"])
