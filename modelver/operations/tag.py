@@ -192,7 +192,7 @@ def refuse_stale(project: Project, facts: ModelFacts) -> None:
         more = f" (and {len(stale) - 1} more)" if len(stale) > 1 else ""
         raise Refused(
             f"the pipeline is stale: stage {first.name}: {'; '.join(first.reasons[:3])}{more}",
-            hint=f"dvc repro {shlex.quote(stale[-1].name)}   (or modelver tag {facts.name} --repro)",
+            hint=f"{_repro(project, facts.name)}   (or modelver tag {facts.name} --repro)",
         )
 
 
@@ -201,7 +201,7 @@ def refuse_failed(project: Project, facts: ModelFacts) -> None:
     refuse_unjudged(project, facts)
     if facts.validation is None:
         if facts.kind == "pipeline":
-            raise Refused(f"{facts.name} has not been validated", hint=f"dvc repro validate@{facts.name}")
+            raise Refused(f"{facts.name} has not been validated", hint=_repro(project, facts.name))
     elif facts.validation.get("ok") is not True:
         failed = [c for c in facts.validation.get("checks") or [] if isinstance(c, dict) and c.get("ok") is not True]
         names = "; ".join(f"{c.get('name')}: {c.get('message')}" for c in failed[:3]) or "no check passed"
@@ -222,11 +222,20 @@ def _refuse_failed_variants(facts: ModelFacts) -> None:
 
 def _bring_up_to_date(project: Project, name: str, say: Say) -> None:
     say("running the stale stages")
-    wanted = [f"{stage}@{name}" for stage in starter.STAGES]
     known = {stage.name for stage in dvc_project.stages(project.root)}
-    targets = [stage for stage in wanted if stage in known] or sorted(known)
+    targets = _own(name, known) or sorted(known)
     if targets:
         dvc_project.repro(project.root, targets)
+
+
+def _repro(project: Project, name: str) -> str:
+    """The command that does what `_bring_up_to_date` does."""
+    return shlex.join(["dvc", "repro", *_own(name, {stage.name for stage in dvc_project.stages(project.root)})])
+
+
+def _own(name: str, known: set[str]) -> list[str]:
+    """The model's own stages: none of them stands behind all others, so one alone would leave the rest stale."""
+    return [stage for group in starter.STAGES if (stage := f"{group}@{name}") in known]
 
 
 def _refuse_second(project: Project, name: str, commit: str) -> None:

@@ -47,6 +47,27 @@ def test_stale_pipeline(pipeline):
     assert "dvc.lock" in pipeline.git("diff", "--name-only", "HEAD^", "HEAD")
 
 
+def test_one_command_brings_all_of_a_models_stages_up_to_date(pipeline):
+    """Also those that do not stand behind each other: `dvc repro validate@p` alone would leave assess@p for later."""
+    text = (pipeline.root / "dvc.yaml").read_text()
+    stages = text.partition("  train:")[2].partition("    outs: [w.bin]\n")[0]
+    own = "".join(
+        f"  {group}:\n    foreach: [p]\n    do:\n      cmd: echo '{{\"ok\":true}}' > models/${{item}}/{file}\n"
+        f"      deps: [w.bin]\n      outs:\n      - models/${{item}}/{file}:\n          cache: false\n"
+        for group, file in (("assess", "assessment.json"), ("validate", "validation.json"))
+    )
+    artifacts = "artifacts:" + text.partition("artifacts:")[2]
+    pipeline.write("dvc.yaml", f"stages:\n  train:{stages}    outs: [w.bin]\n{own}{artifacts}")
+    pipeline.dvc("repro", "-q")
+    pipeline.commit("assessed and validated")
+    pipeline.mv("tag", "p")
+    retrain(pipeline, 4)
+    pipeline.commit("deeper")
+    pipeline.mend(pipeline.refused("tag", "p"))
+    pipeline.mv("tag", "p")
+    assert "p@v1.0.1" in pipeline.tags()
+
+
 def test_repro_runs_it(pipeline):
     pipeline.mv("tag", "p")
     retrain(pipeline, 4)
