@@ -26,9 +26,10 @@ from modelver.operations.promote import (
     refuse_remote,
 )
 from modelver.operations.transaction import Once, locked
-from modelver.operations.unfinished import ended, unfinished
+from modelver.operations.unfinished import ended, hold, letting_go, unfinished
 
 
+@letting_go()
 def rollback(
     project: Project,
     name: str,
@@ -62,8 +63,10 @@ def rollback(
         where = pick_running(project, name, environment, manner)
         running = next(iter(project.registry.running(name, where.name)), None)
         command = f"rollback {name} --to-previous --env {where.name}"
+        # what another process is at is not cut off
+        alone = ref is None and (manner.dry_run or hold(project.git, command))
         once = None
-        decision = _cut_off(project, command, running, manner) if ref is None else None
+        decision = _cut_off(project, command, running, manner) if alone else None
         if decision is None:
             if ref is None:
                 version = _previous(project, name, where.name, running)

@@ -22,7 +22,7 @@ from modelver.operations.rollback import version_of
 from modelver.operations.rollback_plan import Input, Plan
 from modelver.operations.snapshot import CommitSnapshot
 from modelver.operations.transaction import Change, Once, Transaction, blob_before, locked, main_or_linked, publish
-from modelver.operations.unfinished import ended, unfinished
+from modelver.operations.unfinished import ended, hold, letting_go, unfinished
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class RollbackCommit:
         }
 
 
+@letting_go()
 def rollback_commit(
     project: Project,
     name: str,
@@ -130,6 +131,8 @@ def rollback_commit(
             raise Refused("there is no commit yet to build on", hint="git switch BRANCH")
         old = CommitSnapshot(git, head.commit)
         command = f"rollback {name} --to-previous --commit"
+        if ref is None and not dry_run and not hold(git, command):
+            raise Refused(f"another process is just rolling {name} back", hint="wait for it to end")
         cut_off = unfinished(git, command) if ref is None else None
         if cut_off is not None:
             ref = cut_off.target

@@ -12,6 +12,8 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,27 +61,40 @@ def unfinished(git: GitRepository, command: str) -> Unfinished | None:
     return made if stands == [made.object_id] else None
 
 
+_LOCK = "running.lock"
+"""One file for all commands: each locks a byte of its own in it, so that none leaves a file of its own behind."""
+
 _HELD: dict[Path, int] = {}
-"""Locks of this process: file → descriptor."""
+"""What this process has open of them."""
 
 
 def hold(git: GitRepository, command: str) -> bool:
-    """Take the lock of a command until `let_go`, or until this process ends; False where another process has it."""
-    path = _place(git, command).with_suffix(".lock")
-    if path in _HELD:
-        return True
+    """Take the lock of a command until `let_go`, or until this process ends; False where another process has it.
+
+    Raises:
+        ExternalFailure: the state folder can't be written.
+    """
+    path = git.state_dir / _LOCK
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        if path not in _HELD:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _HELD[path] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise ExternalFailure(f"{path}: {error.strerror}") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(_HELD[path], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, int(_digest(command)[:14], 16))
     except OSError:
-        os.close(descriptor)
         return False
-    _HELD[path] = descriptor
     return True
+
+
+@contextmanager
+def letting_go() -> Iterator[None]:
+    """Around a command that may `hold` its lock: `let_go` at its end, however it ends."""
+    try:
+        yield
+    finally:
+        let_go()
 
 
 def let_go() -> None:
@@ -98,7 +113,11 @@ def ended(git: GitRepository, command: str) -> None:
 
 
 def _place(git: GitRepository, command: str) -> Path:
-    return git.state_dir / f"unfinished-{hashlib.sha256(command.encode()).hexdigest()[:16]}.json"
+    return git.state_dir / f"unfinished-{_digest(command)[:16]}.json"
 
 
-__all__ = ["Unfinished", "ended", "hold", "let_go", "note", "unfinished"]
+def _digest(command: str) -> str:
+    return hashlib.sha256(command.encode()).hexdigest()
+
+
+__all__ = ["Unfinished", "ended", "hold", "let_go", "letting_go", "note", "unfinished"]
