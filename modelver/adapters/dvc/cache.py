@@ -229,7 +229,12 @@ class DvcCache:
     def _place(folder: Path, md5: str) -> Path:
         return folder / "files" / "md5" / md5[:2] / md5[2:]
 
-    def _make_folder(self, path: Path) -> None:
+    def check_place(self) -> None:
+        """Refuse a folder that modelver does not begin a cache in.
+
+        Raises:
+            Refused: the repository names a folder outside of it that is no cache yet.
+        """
         if self._settings.from_repository and not (self.folder / "files" / "md5").is_dir():
             inside = Path(os.path.realpath(self.folder)).is_relative_to(os.path.realpath(self._root))
             if not inside:
@@ -237,6 +242,9 @@ class DvcCache:
                     f".dvc/config puts the cache outside of the repository, at {self.folder}, where there is none yet",
                     hint=f"if you trust that: mkdir -p {self.folder / 'files' / 'md5'}",
                 )
+
+    def _make_folder(self, path: Path) -> None:
+        self.check_place()
         if path.is_dir():
             return
         try:
