@@ -218,6 +218,8 @@ class _Restorer:
                 self._miss(move.path)
                 return
             new = _files(cache, move.new)
+        if move.new is not None and move.new.is_dir and not new:
+            (self._root / move.path).mkdir(parents=True, exist_ok=True)  # DVC misses a folder even if nothing is in it
         old = self._known_before(cache, move, new)
         old, new = ({p: m for p, m in f.items() if _in_scope(p, scopes, tracked)} for f in (old, new))
         self._apply(cache, move.path, top, old, new)

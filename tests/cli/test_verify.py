@@ -176,6 +176,8 @@ def test_each_object_of_the_remote_missing_cut_and_flipped(stored, tmp_path):
 def test_the_hint_mends_the_remote(stored, tmp_path):
     stored.git("init", "-q", "--bare", str(tmp_path / "origin.git"))
     stored.git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    stored.dvc("remote", "add", "-q", "-d", "storage", str(tmp_path / "storage"))
+    stored.commit("storage")
     path = next(p for p in (tmp_path / "storage").rglob("*") if p.is_file())
     flip(path, 3)
     hint = verdict(stored, ok=False, remote=True)["problems"][0]["hint"]

@@ -109,3 +109,4 @@ def test_an_empty_folder_of_variants_is_never_lost(model_repo: Sandbox):
     shutil.rmtree(box.root / "models/m/variants")
     box.mv("restore")
     assert listing.read_bytes() == b"[]"
+    assert (box.root / "models/m/variants").is_dir()

@@ -49,9 +49,7 @@ class ForeignConfig:
     relative: Mapping[str, str]
     dropped: tuple[str, ...]
 
-    def open(
-        self, folder: Path, name: str | None = None, *, plain_http: bool | Collection[str] = False
-    ) -> DvcRemote:
+    def open(self, folder: Path, name: str | None = None, *, plain_http: bool | Collection[str] = False) -> DvcRemote:
         """The remote, with this configuration and what of the user's own, global one is for the same place (`joined`).
 
         Args:
