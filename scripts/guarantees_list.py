@@ -146,6 +146,7 @@ GUARANTEES = (
                 "operations/test_restore.py::test_a_folder_with_own_files_does_not_become_a_file", "folder of one's own"
             ),
             Proof("operations/test_restore.py::test_restore_paths_removes_a_stray_file_by_force_only", "stray file"),
+            Proof("faults/test_guard_work.py::test_all_work", "commands beside work of each sort", "len(CASES)"),
         ),
     ),
     Guarantee(
