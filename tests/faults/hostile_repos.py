@@ -609,7 +609,8 @@ def _state(name: str) -> None:
     REPOSITORIES[f"state {name} is a link"] = make
 
 
-for _name in ("lock", "running.lock", "journal.json", "hashes.sqlite", "known-tags.jsonl", "remote.sqlite", "restore.lock"):
+_STATE = ("lock", "running.lock", "journal.json", "hashes.sqlite", "known-tags.jsonl", "remote.sqlite", "restore.lock")
+for _name in _STATE:
     _state(_name)
 
 
