@@ -1,5 +1,6 @@
 """DVC, by its Python API: a project's set-up, `dvc add`, and whether its stages are current."""
 
+import importlib
 import json
 import logging
 import os
@@ -155,7 +156,7 @@ def preload() -> None:
 
 
 def _import_dvc() -> None:
-    import dvc.repo  # noqa: F401
+    importlib.import_module("dvc.repo")
 
 
 def stale_stages(root: Path, targets: Sequence[str], *, allow_missing: bool) -> list[StaleStage]:

@@ -210,9 +210,9 @@ def _hex(value: object, length: int) -> str:
 def _number(value: object) -> float | None:
     if value is None:
         return None
-    if type(value) not in (int, float):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("expected a number or null")
-    return value  # type: ignore[return-value]
+    return value
 
 
 def _why(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """A small SQLite file that remembers what can be found out again: damaged, locked or gone, it counts as empty."""
 
-import os
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -66,7 +66,5 @@ class Database:
             self._connection.close()
             self._connection = None
         for suffix in ("", "-wal", "-shm", "-journal"):
-            try:
-                os.unlink(f"{self._path}{suffix}")  # noqa: PTH108  (a suffix with a dash is no Path suffix)
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                Path(f"{self._path}{suffix}").unlink()

@@ -299,7 +299,6 @@ class _Adding:
     def _dvc_add(self, path: str) -> None:
         touched = [f"{path}.dvc", str(Path(path).parent / ".gitignore")]
         before = self.project.worktree.read_many(touched)
-        DvcCache.find(self.root).check_place()  # DVC itself begins a cache wherever the repository says
         ingest.heal(self.root / path, DvcCache.find(self.root), HashCache(self.project.git.state_dir))
         dvc_project.add(self.root, path)
         after = self.project.worktree.read_many(touched)

@@ -74,19 +74,20 @@ def store(source: Path, staging: Path, found: "Ingested", cache: DvcCache, hashe
 
 
 def heal(place: Path, cache: DvcCache, hashes: HashCache) -> None:
-    """Replace damaged objects of files that `dvc add` is about to take in.
+    """Make the cache fit for what `dvc add` is about to take in: begun in no other's place, without damaged objects.
 
-    DVC (seen in 3.67) trusts an object that is there, and lays it out in the place of the very file that it was asked
-    to add: the good bytes would be gone.
+    DVC begins a cache wherever the repository says. And it (seen in 3.67) trusts an object that is there, and lays it
+    out in the place of the very file that it was asked to add: the good bytes would be gone.
 
     Args:
         place: a file or folder of the user's; links in it are left alone.
         cache, hashes: of the repository.
 
     Raises:
-        Refused: a file was changed meanwhile.
+        Refused: a file was changed meanwhile, or the cache would lie outside of the repository.
         ExternalFailure: the disk failed.
     """
+    cache.check_place()
     files = [place / path for path in listing(place)] if place.is_dir() else [place]
     found = []
     for file in files:

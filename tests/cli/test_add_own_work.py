@@ -118,7 +118,7 @@ def test_the_last_copy_of_a_version_goes_into_the_cache(tagged_repo: Sandbox) ->
     shutil.rmtree(tagged_repo.root / ".dvc" / "cache")
     tagged_repo.mv("verify", "m@v1.0.0", status=1)
     tagged_repo.change("m", 2)
-    tagged_repo.mv("verify", "m@v1.0.0", "--full")
+    assert tagged_repo.mv("verify", "m@v1.0.0", "--full", "--format", "json").json()["ok"]
 
 
 def test_a_damaged_object_holds_nothing(tagged_repo: Sandbox) -> None:
@@ -129,7 +129,7 @@ def test_a_damaged_object_holds_nothing(tagged_repo: Sandbox) -> None:
             path.unlink()
             path.write_bytes(bytes(len(data)))
     tagged_repo.change("m", 2)
-    tagged_repo.mv("verify", "m@v1.0.0", "--full")
+    assert tagged_repo.mv("verify", "m@v1.0.0", "--full", "--format", "json").json()["ok"]
 
 
 @pytest.mark.parametrize("name", ["source.json", "files.jsonl", "tensors.jsonl", "weights.dvc"])

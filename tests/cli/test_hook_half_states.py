@@ -4,6 +4,7 @@ Each ends with the same question: has the file at ``m.bin`` the hash that ``m.bi
 """
 
 import hashlib
+import re
 import shutil
 import sys
 
@@ -49,12 +50,15 @@ def box(template, tmp_path):
     return found
 
 
-def _holds(box, data, state=""):
+def _lies(box):
+    """The weights, the hash that the pointer names, and what Git sees beside the commit."""
+    named = re.search(r"md5: (\S+)", (box.root / "m.bin.dvc").read_text())[1]
+    return (box.root / "m.bin").read_bytes(), named, box.git("status", "--porcelain", "--untracked-files=no")
+
+
+def _whole(data, state=""):
     """The weights are these, the pointer says so, and Git sees no more than was left."""
-    file = (box.root / "m.bin").read_bytes()
-    assert file == data
-    assert f"md5: {hashlib.md5(file).hexdigest()}\n" in (box.root / "m.bin.dvc").read_text()
-    assert box.git("status", "--porcelain", "--untracked-files=no") == state
+    return data, hashlib.md5(data).hexdigest(), state
 
 
 UNCOMMITTED = " M m.bin.dvc\n M models/m/files.jsonl"
@@ -68,7 +72,7 @@ class TestMerges:
         box.git("add", "code")
         box.git(*end, GIT_EDITOR="true")
         assert len(box.git("rev-parse", "HEAD^@").split()) == 2
-        _holds(box, V2)
+        assert _lies(box) == _whole(V2)
 
     def test_where_git_keeps_no_reflog(self, box):
         box.git("config", "core.logAllRefUpdates", "false")
@@ -78,12 +82,12 @@ class TestMerges:
     def test_aborted(self, box):
         box.git("merge", "theirs", status=1)
         box.git("merge", "--abort")
-        _holds(box, V1)
+        assert _lies(box) == _whole(V1)
 
     def test_squashed(self, box):
         box.git("switch", "-q", "aside")
         box.git("merge", "-q", "--squash", "theirs")
-        _holds(box, V2, "M  code\nM  m.bin.dvc\nM  models/m/files.jsonl")
+        assert _lies(box) == _whole(V2, "M  code\nM  m.bin.dvc\nM  models/m/files.jsonl")
 
     def test_pointers_that_are_not_committed_say_what_lies_here(self, box):
         """Between the conflict and its commit other weights were added: the merge's are committed, and not here."""
@@ -92,16 +96,16 @@ class TestMerges:
         box.write("code", "4\n")
         box.git("add", "code")
         box.git("commit", "-qm", "merged")
-        _holds(box, V3, UNCOMMITTED)
+        assert _lies(box) == _whole(V3, UNCOMMITTED)
 
 
 class TestPicks:
     def test_picked_and_reverted(self, box):
         box.git("switch", "-q", "aside")
         box.git("cherry-pick", "theirs")
-        _holds(box, V2)
+        assert _lies(box) == _whole(V2)
         box.git("revert", "--no-edit", "HEAD")
-        _holds(box, V1)
+        assert _lies(box) == _whole(V1)
 
     def test_with_conflicts(self, box):
         for command, end, data in (
@@ -112,7 +116,7 @@ class TestPicks:
             box.write("code", end)
             box.git("add", "code")
             box.git(command[0], "--continue", GIT_EDITOR="true")
-            _holds(box, data)
+            assert _lies(box) == _whole(data)
             box.write("code", "5\n")
             box.commit("code")
 
@@ -123,22 +127,22 @@ class TestRebases:
         box.git("rebase", backend, "theirs", status=1)
         box.git("rebase", "--abort")
         assert box.git("symbolic-ref", "HEAD") == "refs/heads/main"
-        _holds(box, V1)
+        assert _lies(box) == _whole(V1)
 
     def test_aborted_in_a_linked_working_tree(self, box, tmp_path):
         box.git("worktree", "add", "-q", "-b", "linked", str(tmp_path / "linked"), "main")
         linked = Sandbox(tmp_path / "linked", box.env)
-        _holds(linked, V1)
+        assert _lies(linked) == _whole(V1)
         linked.git("rebase", "theirs", status=1)
         linked.git("rebase", "--abort")
-        _holds(linked, V1)
-        _holds(box, V1)
+        assert _lies(linked) == _whole(V1)
+        assert _lies(box) == _whole(V1)
 
     def test_aborted_in_a_folder_of_the_working_tree(self, box):
         box.write("folder/x", "x\n")
         box.git("-C", "folder", "rebase", "theirs", status=1)
         box.git("-C", "folder", "rebase", "--abort")
-        _holds(box, V1)
+        assert _lies(box) == _whole(V1)
 
     def test_what_nobody_else_has_stays_where_it_is(self, box):
         """Weights that were changed in place while the rebase stood still are in no cache."""
@@ -154,13 +158,13 @@ class TestRebases:
         box.write("code", "4\n")
         box.git("add", "code")
         box.git("rebase", "--continue", GIT_EDITOR="true")
-        _holds(box, V2)
+        assert _lies(box) == _whole(V2)
         box.git("reset", "-q", "--hard", "ORIG_HEAD")
         box.mv("restore")
         box.git("rebase", "theirs", status=1)
         box.git("rebase", "--skip")
         assert box.git("rev-parse", "HEAD") == box.git("rev-parse", "theirs")
-        _holds(box, V2)
+        assert _lies(box) == _whole(V2)
 
 
 class TestAutostash:
@@ -168,7 +172,7 @@ class TestAutostash:
     def test_weights_that_were_added_and_not_committed(self, box, command):
         _weights(box, V3)
         box.git(*command.split(), "--autostash", "aside")
-        _holds(box, V3, UNCOMMITTED)
+        assert _lies(box) == _whole(V3, UNCOMMITTED)
 
     def test_pull(self, box, tmp_path):
         hub = box.clone(tmp_path / "hub", "--bare").root
@@ -177,19 +181,19 @@ class TestAutostash:
         box.git("branch", "-q", "-u", "origin/aside")
         _weights(box, V3)
         box.git("pull", "-q", "--rebase", "--autostash")
-        _holds(box, V3, UNCOMMITTED)
+        assert _lies(box) == _whole(V3, UNCOMMITTED)
 
     def test_on_top_of_commits_that_changed_the_weights_too(self, box):
         _weights(box, V2, "mine: V2")
         _weights(box, V3)
         box.git("rebase", "--autostash", "aside")
-        _holds(box, V3, UNCOMMITTED)
+        assert _lies(box) == _whole(V3, UNCOMMITTED)
 
     def test_aborted(self, box):
         _weights(box, V3)
         box.git("rebase", "--autostash", "theirs", status=1)
         box.git("rebase", "--abort")
-        _holds(box, V3, UNCOMMITTED)
+        assert _lies(box) == _whole(V3, UNCOMMITTED)
 
 
 def test_plain_commits_and_a_rebase_of_code_start_no_python(box, tmp_path):

@@ -52,8 +52,7 @@ def merge_unknown(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, A
 
     Looked for at the top and in the sections that have fixed keys, where ``new`` has that section too.
     """
-    merged: dict[str, Any] = _merge(old, new, _ORDER)
-    return _ordered(merged, _ORDER)  # type: ignore[no-any-return]
+    return ordered(_merge(old, new, _ORDER))
 
 
 def _ordered(value: Any, order: Any) -> Any:
