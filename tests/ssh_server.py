@@ -1,4 +1,6 @@
-"""An SSH server with SFTP for tests; run as a program: FOLDER holds `host_key`, `authorized` and `root`, its top.
+"""An SSH server with SFTP and Git for tests; run as a program: FOLDER holds `host_key`, `authorized` and `root`.
+
+The last is its top, also for Git's paths. Of programs it runs those two with which Git is fetched from and pushed to.
 
 Prints its port. What it does depends on who logs in:
 - anybody: what is asked
@@ -7,6 +9,7 @@ Prints its port. What it does depends on who logs in:
 """
 
 import asyncio
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import asyncssh
 
 TORN_AFTER = 1 << 20
+GIT = ("git-upload-pack", "git-receive-pack")
 
 
 class Server(asyncssh.SFTPServer):
@@ -36,6 +40,21 @@ class Server(asyncssh.SFTPServer):
         return super().read(file_obj, offset, size)
 
 
+async def git(client: Any, top: Path) -> None:
+    """What ``ssh HOST git-upload-pack /PATH`` asks for."""
+    words = shlex.split(client.command or "")
+    if len(words) != 2 or words[0] not in GIT:
+        client.stderr.write(b"Git only\n")
+        client.exit(1)
+        return
+    program = await asyncio.create_subprocess_exec(
+        *words[:1], str(top / words[1].lstrip("/")),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    await client.redirect(stdin=program.stdin, stdout=program.stdout, stderr=program.stderr)
+    client.exit(await program.wait())
+
+
 async def serve(folder: Path) -> None:
     listener = await asyncssh.listen(
         "127.0.0.1",
@@ -43,6 +62,8 @@ async def serve(folder: Path) -> None:
         server_host_keys=[folder / "host_key"],
         authorized_client_keys=str(folder / "authorized"),
         sftp_factory=lambda channel: Server(channel, folder / "root"),
+        process_factory=lambda client: git(client, folder / "root"),
+        encoding=None,
     )
     print(listener.get_port(), flush=True)
     await listener.wait_closed()

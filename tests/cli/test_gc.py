@@ -379,13 +379,15 @@ def test_young_objects_stay(box):
 def test_a_policy_lets_untagged_states_go(box):
     names = [box.put("d", str(n).encode()) for n in range(6)]
     box.git("tag", "v", "HEAD~3")
-    box.collect()
+    collect = ("gc", "--grace", "0", "--yes")
+    box.mv(*collect)
     assert box.held() == {*names}
-    box.collect(keep_untagged=2)
+    box.mv(*collect, "--keep-untagged", "2")
     assert box.held() == {names[2], names[3], names[4], names[5]}
-    box.collect(keep_untagged=0, older_than=3600.0)
+    box.mv(*collect, "--keep-untagged", "0", "--older-than", "1h")
     assert box.held() == {names[2], names[3], names[4], names[5]}
-    box.collect(keep_untagged=0)
+    time.sleep(1.1)
+    box.mv(*collect, "--older-than", "1s")
     assert box.held() == {names[2], names[5]}
 
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -82,9 +83,12 @@ class Killer:
 
     Attributes:
         said: what it wrote to its standard output before it was killed.
+        dated: when all that is killed says that it was run, as Git takes it. By the time go the ids of commits and
+            tags, and by those whether Git has to make a folder for an object.
     """
 
     said = b""
+    dated = ""
 
     def __init__(self, scratch: Path, command: tuple[str, ...]) -> None:
         self.scratch = scratch
@@ -97,6 +101,7 @@ class Killer:
     def points(self, box: Sandbox) -> list[Point]:
         """Carry the command out, and tell of all points at which it could be killed."""
         log = self.scratch / "python"
+        Killer.dated = f"@{int(time.time())} +0000"
         done = self._run(box, ["strace", "-qq", "-o", str(log), "-e", f"trace={_set(CHANGES + WAITS)}"], "count")
         assert done == 0
         found = [Point("python", 0, call, n) for call, n in _calls(log)]
@@ -137,6 +142,8 @@ class Killer:
         env = {
             **box.env,
             "PATH": f"{self.scratch}{os.pathsep}{box.env['PATH']}",
+            "GIT_AUTHOR_DATE": Killer.dated,
+            "GIT_COMMITTER_DATE": Killer.dated,
             "KILL_DIR": str(self.scratch),
             "KILL_MODE": mode,
             "KILL_CALLS": _set(CHANGES),

@@ -124,12 +124,14 @@ def test_unknown_yanked_and_variant(world):
     assert "allow_yanked=True" in raised.value.hint
 
 
-def test_what_an_environment_runs_is_loaded_though_it_was_yanked(world, tmp_path):
+def test_what_an_environment_runs_is_loaded_also_once_it_was_yanked(world, tmp_path):
     mine = str(tmp_path / "mine.git")  # the world's own is everybody's
     world.box.run("git", "clone", "-q", "--bare", world.bare, mine)
     tag = ["git", f"--git-dir={mine}", "tag", "-a", "-m", "said"]
     world.box.run(*tag, "net#prod#1", "net@v1.0.0^{commit}")
-    assert modelver.load("net#prod", mine).notes == ()
+    running = modelver.load("net#prod", mine)
+    assert (running.version, running.notes) == ("v1.0.0", ())
+    np.testing.assert_allclose(running.run({"x": ROWS})["y"], _answer(10, 11), rtol=1e-3, atol=1e-4)
     world.box.run(*tag, "net@v1.0.0!", "net@v1.0.0^{commit}")
     loaded = modelver.load("net#prod", mine)
     np.testing.assert_allclose(loaded.run({"x": ROWS})["y"], _answer(10, 11), rtol=1e-3, atol=1e-4)

@@ -94,11 +94,11 @@ class CloudStore:
         folder = self._system.parent(place)
         self._system.makedirs(folder, exist_ok=True)
         if self._whole_writes:
-            self._fs.put_file(str(source), place, callback=telling(tick))
+            self._put(source, place, tick)
             return
         temporary = f"{folder}/{temporary_name(place.rpartition('/')[2])}"
         try:
-            self._fs.put_file(str(source), temporary, callback=telling(tick))
+            self._put(source, temporary, tick)
             have, size = int(self._fs.info(temporary)["size"]), source.stat().st_size
             if have != size:
                 raise ended_early(have, size)
@@ -128,6 +128,15 @@ class CloudStore:
             return
         for name, entry in self._fs.find(top, detail=True).items():
             yield (name, *_stat(entry))
+
+    def _put(self, source: Path, place: str, tick: Tick) -> None:
+        """Of a link asyncssh makes a link; one is ``/dev/fd/N``, by which a folder's listing comes. That is small."""
+        if source.is_symlink():
+            data = source.read_bytes()
+            self._fs.pipe_file(place, data)
+            tick(len(data))
+        else:
+            self._fs.put_file(str(source), place, callback=telling(tick))
 
     def _remove_quietly(self, place: str) -> None:
         """Where the line is gone nothing can be removed, and why it went is what is to be told."""

@@ -13,7 +13,7 @@ from swift import S3, end_with_parent
 
 from modelver.adapters.dvc import DvcRemote
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
 
 
 @dataclass
