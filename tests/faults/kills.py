@@ -5,6 +5,9 @@ It counts the calls of each name on their own, also where it is given a set of t
 point has a name; Python and each Git that it starts are killed on their own, by a stand-in for ``git``, first on PATH,
 that counts the invocations and puts the K-th under strace; and what works in several threads is told to work in one
 (``--jobs 1``), as the calls of others than the main one are no points.
+
+What is killed is a process of its own. What runs after it, the rerun above all, does so in the test's process
+(`published.InProcess`): thousands of starts of Python would take half the time of a sweep.
 """
 
 import itertools

@@ -90,10 +90,10 @@ class TestKilled:
         left = {p: d for p, d in tree(world.box.root).items() if not p.startswith(".")}
         assert left in (before, after), "a half is there"
         if left == before or kind == "force":
-            done = world.box.mv(*command, status=None)
+            done = world.mv(*command, status=None)
             assert done.status == 0, done.err
         else:  # whatever comes next clears up: another version to the same place
-            world.box.mv(*command, "--force")
+            world.mv(*command, "--force")
         assert tree(world.box.root) == after
         assert _rubbish(world) == []
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from kills import PARTS, Killer, Point, part_of, sweep
+from published import InProcess
 from sandbox import Sandbox, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -62,7 +63,7 @@ def world(request, model_template, tmp_path_factory) -> World:
 
 def _copy(root: Path, to: Path) -> Sandbox:
     subprocess.run(["cp", "-a", str(root), str(to)], check=True)
-    return Sandbox(to, environment(to.parent / f"{to.name}-home"))
+    return InProcess(to, environment(to.parent / f"{to.name}-home"))
 
 
 def _point_numbers(total: int) -> list[int]:

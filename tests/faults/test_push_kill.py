@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from kills import PARTS, Killer, Point, part_of, sweep
-from published import FolderStorage, Hub, needed, with_folder, with_hub
+from published import FolderStorage, Hub, InProcess, needed, with_folder, with_hub
 from sandbox import Sandbox, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -34,7 +34,7 @@ class World:
 
 
 def _open(folder: Path) -> tuple[Sandbox, Hub, FolderStorage]:
-    box = Sandbox(folder / "repo", environment(folder / "home"))
+    box = InProcess(folder / "repo", environment(folder / "home"))
     return box, Hub(folder / "hub.git", box), FolderStorage(folder / "storage")
 
 
