@@ -60,6 +60,11 @@ GUARANTEES = (
             ),
             Proof("faults/test_push_kill.py::test_every_point", "at which `push` is", "sample of test_sampled_points"),
             Proof(
+                "faults/test_kill_tag_push.py::test_every_point",
+                "at which `tag --push` is",
+                "sample of test_sampled_points",
+            ),
+            Proof(
                 "faults/test_kill_promote.py::test_every_point",
                 "at which `promote` and `rollback` are",
                 "sample of test_sampled_points",
@@ -82,12 +87,14 @@ GUARANTEES = (
                 "sample of test_sampled_points",
             ),
             Proof("faults/test_push_kill.py::test_every_point", "of `push`", "sample of test_sampled_points"),
+            Proof("faults/test_kill_tag_push.py::test_every_point", "of `tag --push`", "sample of test_sampled_points"),
             Proof(
                 "faults/test_kill_promote.py::test_every_point",
                 "of `promote` and `rollback`",
                 "sample of test_sampled_points",
             ),
             Proof("faults/test_gc_kill.py::test_every_point", "of `gc` and `backup`", "sample of test_sampled_points"),
+            Proof("faults/test_get_kill.py::test_every_point", "of `get`", "sample of test_sampled_points"),
         ),
     ),
     Guarantee(

@@ -56,6 +56,7 @@ def add(
       modelver add llm weights/llm
     """
     from modelver.core.layout import Layout
+    from modelver.core.printable import printable
     from modelver.operations.add import AddRequest
 
     request = AddRequest(name, path, framework=framework, data=data, target=target, plain=plain, desc=desc, force=force)
@@ -69,11 +70,11 @@ def add(
     known = f", {size(result.bytes)}" if result.bytes is not None else ""
     tensors = f", {result.tensors} tensors" if result.tensors else ""
     verb = "would add" if dry_run else ("added" if result.new else "updated")
-    out(f"{verb} {name} ({result.kind}): {result.weights}{tensors}{known}")
+    out(f"{verb} {name} ({result.kind}): {printable(result.weights)}{tensors}{known}")
     if dry_run:
         return
     for file in result.files:
-        out(f"  {file}")
+        out(f"  {printable(file)}")
     if result.kind == "pipeline":
         say(f"next: dvc repro, then git add -A && git commit, then modelver tag {name}")
     elif result.new:

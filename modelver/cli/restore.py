@@ -95,7 +95,11 @@ def _from_backup(folder: Path, into: Path, partial: bool, form: Format) -> None:
         )
         say(f"error: the backup does not list {printable(names)}, and may not have their weights")
         say(f"hint: modelver -C {printable(str(into))} verify   (says which are whole)")
-    if result.damaged or result.unlisted:
+    for message in result.unplaced:
+        say(f"error: {message}")
+    if result.unplaced:
+        say(f"hint: modelver -C {printable(str(into))} restore   (once that is mended: the weights are in its cache)")
+    if result.damaged or result.unlisted or result.unplaced:
         raise typer.Exit(1)
 
 

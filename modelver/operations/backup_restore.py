@@ -23,7 +23,7 @@ from modelver.errors import CheckFailed, ExternalFailure, InvalidInput, NotFound
 from modelver.operations.backup import object_path
 from modelver.operations.objects import listings_of, version_objects
 from modelver.operations.project import Project
-from modelver.operations.restore import POINTERS, restore_paths
+from modelver.operations.restore import POINTERS, Result, restore_paths
 from modelver.operations.transaction import refuse_link
 
 _JOBS = 4
@@ -49,6 +49,7 @@ class Restored:
         damaged: objects of the backup that are missing or not what the manifest says; empty unless asked to go on.
         lost: versions that need one of those.
         unlisted: version tags that the manifest does not list, so that nothing says that the backup has their weights.
+        unplaced: why weights of the checked-out commit do not lie in the working tree; they are in the cache.
     """
 
     folder: str
@@ -60,6 +61,7 @@ class Restored:
     damaged: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()
+    unplaced: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -110,7 +112,7 @@ def restore_backup(
         damaged = _fill_cache(folder, manifest, scratch, partial, progress)
         lost = _lost(git, manifest, damaged)
         unlisted = _unlisted(git, manifest)
-        files = restore_paths(git, []).placed if (scratch / ".dvc").is_dir() else ()
+        weights = restore_paths(git, []) if (scratch / ".dvc").is_dir() else Result()
         _make_empty_folders(git)
         scratch.replace(into)
     except BaseException:
@@ -120,7 +122,11 @@ def restore_backup(
     whole = [item for item in manifest.objects if item.md5 not in names]
     tags = tuple(version.tag for version in manifest.versions)
     size = sum(item.bytes for item in whole)
-    return Restored(str(into), manifest.made, tags, len(whole), size, len(files), tuple(sorted(names)), lost, unlisted)
+    unplaced = tuple(message for level, message, _ in weights.messages() if level != "note")
+    return Restored(
+        str(into), manifest.made, tags, len(whole), size, len(weights.placed), tuple(sorted(names)), lost, unlisted,
+        unplaced,
+    )  # fmt: skip
 
 
 def read_manifest(folder: Path) -> BackupManifest:

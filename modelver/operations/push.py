@@ -28,7 +28,7 @@ from modelver.operations.objects import listings_of
 from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 from modelver.operations.promote import published_version
-from modelver.operations.push_target import HEADS, Target, push_target
+from modelver.operations.push_target import HEADS, VERSION_TAGS, PartlyPushed, Target, push_target, refuse_partly_pushed
 from modelver.operations.pushing import pushing
 from modelver.operations.remembered import Remembered
 from modelver.operations.storing import Storing, Tagged, store, wanted_by
@@ -163,6 +163,7 @@ def push(
     known_tags.published(project.git, [(r.name, r.object_id, r.commit) for r in plan.tags], target.remote.shown)
     if look is not None and done:
         _look_again(look, say)
+    refuse_partly_pushed(project.git, target, done)
     return _result(target, plan, done, storing, dry_run=False)
 
 
@@ -200,6 +201,8 @@ def push_new(
     tags = [result.tag for result in made]
     try:
         return push(project, tags, say=say, bars=bars, **options)
+    except PartlyPushed:
+        raise
     except ModelverError as error:
         lost, target = _take_back(project, made, options, say)
         if lost and target is not None:
@@ -210,18 +213,24 @@ def push_new(
                 f"{theirs}; the tag that was made here is removed",
                 hint=f"{pull} && modelver tag {made[0].model} --push   (once their change and yours are merged)",
             ) from None
-        again = f"modelver push {' '.join(tags)}"
+        again = shlex.join(["modelver", "push", *tags, *_same_way(options)])
         said = f"{error.message}; {', '.join(tags)} is made here and not pushed"
         raise type(error)(said if not error.hint else f"{said} (then: {again})", hint=error.hint or again) from None
     finally:
         let_go()
 
 
+def _same_way(options: Mapping[str, Any]) -> list[str]:
+    """Of the options of a push those without which another one would go elsewhere."""
+    where = ["--dvc-remote", options["dvc_remote"]] if options.get("dvc_remote") else []
+    return where + (["--plain-http"] if options.get("plain_http") else [])
+
+
 def _plan(
     project: Project, target: Target, only: Collection[ModelVersion] | None, *, every: bool
 ) -> tuple[PushPlan, Mapping[str, str]]:
     """What to publish, and where the remote's branches are."""
-    patterns = ["refs/tags/*@v*", "refs/tags/*#*", *([target.branch] if target.branch else [])]
+    patterns = [*VERSION_TAGS, *([target.branch] if target.branch else [])]
     found = remote_refs(project.root, target.address, patterns)
     tags = {ref.removeprefix("refs/tags/"): object_id for ref, object_id in found.items() if ref[:10] == "refs/tags/"}
     branches = {ref: object_id for ref, object_id in found.items() if ref == target.branch}

@@ -1,14 +1,20 @@
 """Where a push goes: the Git remote, and which of its branches is HEAD's."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from modelver.adapters.git import GitRepository
-from modelver.adapters.git.publish import current_branch, push_address
-from modelver.adapters.git.remotes import GitRemote, push_urls, refuse_plain_http
-from modelver.errors import Refused
+from modelver.adapters.git.objects import RefChange
+from modelver.adapters.git.publish import current_branch, push_address, remote_refs
+from modelver.adapters.git.remotes import GitRemote, push_urls, refuse_plain_http, used_push_urls
+from modelver.core.addresses import url_without_credentials
+from modelver.core.printable import printable
+from modelver.errors import ExternalFailure, Refused
 
 HEADS = "refs/heads/"
+VERSION_TAGS = ("refs/tags/*@v*", "refs/tags/*#*")
+"""Globs of the tags that `push` publishes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +91,33 @@ def _branch(git: GitRepository, remote: GitRemote) -> tuple[str | None, str]:
     )
 
 
-__all__ = ["HEADS", "Target", "push_target"]
+class PartlyPushed(ExternalFailure):
+    """What was pushed is at one of a remote's places, and not at all of them."""
+
+
+def refuse_partly_pushed(git: GitRepository, target: Target, changes: Sequence[RefChange]) -> None:
+    """Raise PartlyPushed if a remote has several URLs to push to, and not all of them have what was pushed.
+
+    Git pushes to one after the other. What one of them refused is not taken back from those before it.
+    """
+    urls = list(dict.fromkeys(used_push_urls(git.root, target.remote)))
+    if len(urls) < 2 or not changes:
+        return
+    tags = [change for change in changes if change.ref.startswith("refs/tags/")]
+    lacking = []
+    for url in urls:
+        there = remote_refs(git.root, url, VERSION_TAGS, literally=True)
+        if any(there.get(change.ref) != change.new for change in tags):
+            lacking.append(printable(url_without_credentials(url)))
+    if lacking:
+        names = [change.ref.removeprefix("refs/tags/") for change in tags]
+        command = ["git", "push", target.remote.shown]
+        branches = [f"{change.new}:{change.ref}" for change in changes if change.ref.startswith(HEADS)]
+        raise PartlyPushed(
+            f"{target.remote} is pushed to {len(urls)} places, and not all took {', '.join(names[:3])}"
+            f"{f' and {len(names) - 3} more' if names[3:] else ''}: {', '.join(lacking)} did not",
+            hint=shlex.join([*command, *branches, *names]) + "   (once that place takes them)",
+        )
+
+
+__all__ = ["HEADS", "VERSION_TAGS", "PartlyPushed", "Target", "push_target", "refuse_partly_pushed"]

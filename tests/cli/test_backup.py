@@ -98,6 +98,24 @@ def test_all_comes_back(box, world):
     assert list(world.glob(".new.*")) == []
 
 
+def test_weights_that_can_not_be_placed_are_told(box, world):
+    """A pointer that leads out of the repository: the backup comes back whole, and the working tree does not."""
+    pointer = (box.root / "models/m/weights.dvc").read_text()
+    box.write("table.dvc", pointer.replace("path: weights", "path: ../table"))
+    box.commit("outside", "table.dvc")
+    box.mv("backup", str(world / "backup"))
+    command = ("restore", str(world / "backup"), "--into")
+    done = box.mv(*command, str(world / "new"), status=1)
+    assert "table" in done.err.partition("error: ")[2]
+    assert f"hint: modelver -C {world / 'new'} restore" in done.err
+    assert not (world / "table").exists()
+    new = Sandbox(world / "new", box.env)
+    assert files(new.root / "models/m/weights") == files(box.root / "models/m/weights")
+    assert new.refs() == box.refs()
+    answer = box.mv(*command, str(world / "again"), "--format", "json", status=1).json()
+    assert any("table" in message for message in answer["unplaced"])
+
+
 def test_the_bundle_and_the_objects_are_enough_for_git_and_dvc(box, world):
     """Without modelver: what the README in the backup says."""
     bundle = next((world / "backup/git").glob("*.bundle"))

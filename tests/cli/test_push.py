@@ -319,6 +319,36 @@ def test_another_url_for_pushing_is_the_one_that_counts(box, hub, storage, tmp_p
     assert "already" in box.mv("push").out
 
 
+def test_several_places_to_push_to_of_which_one_refuses(box, hub, storage, tmp_path):
+    """Git has pushed to the first when the second says no."""
+    mirror = Hub(tmp_path / "mirror.git", box)
+    box.run("git", "init", "-q", "--bare", "-b", "main", str(mirror.path))
+    for place in (hub, mirror):
+        box.git("config", "--add", "remote.origin.pushurl", str(place.path))
+    refuse = mirror.path / "hooks" / "pre-receive"
+    refuse.write_text("#!/bin/sh\nexit 1\n")
+    refuse.chmod(0o755)
+    done = box.mv("push", status=3)
+    assert (hub.tags(), mirror.tags()) == (["m@v1.0.0"], [])
+    assert f"pushed to 2 places, and not all took m@v1.0.0: {mirror.path} did not" in done.err
+    refuse.unlink()
+    box.mend(done)
+    assert mirror.refs() == hub.refs()
+    assert hub.git("rev-parse", "m@v1.0.0") == box.git("rev-parse", "m@v1.0.0")
+    box.change("m", 2)
+    box.mv("tag", "m", "--push")
+    assert mirror.refs() == hub.refs()
+    assert hub.tags() == ["m@v1.0.0", "m@v1.0.1"]
+
+
+def test_what_is_said_to_be_run_again_goes_the_same_way(box, hub, tmp_path):
+    (tmp_path / "file").touch()
+    box.dvc("remote", "add", "-q", "other", str(tmp_path / "file"))
+    box.change("m", 2)
+    done = box.mv("tag", "m", "--push", "--dvc-remote", "other", status=3)
+    assert "modelver push m@v1.0.1 --dvc-remote other" in done.err
+
+
 def test_another_tag_of_that_name_is_refused_and_the_hint_mends_it(box, hub, storage, tmp_path):
     other = Sandbox(tmp_path / "other", box.env)
     box.clone(other.root)

@@ -7,6 +7,7 @@ from pathlib import Path
 from modelver.adapters.git.objects import RefChange
 from modelver.adapters.git.patience import TALK_TIMEOUT, patience
 from modelver.adapters.git.process import git_status, run_git, told
+from modelver.adapters.git.remotes import as_it_is
 from modelver.core.addresses import without_credentials
 from modelver.errors import ExternalFailure
 
@@ -48,14 +49,23 @@ def push_address(root: Path, remote: str) -> str:
     return remote if push_url == fetch_url else push_url
 
 
-def remote_refs(root: Path, address: str, patterns: Sequence[str], *, timeout: float = 60) -> dict[str, str]:
+def remote_refs(
+    root: Path, address: str, patterns: Sequence[str], *, timeout: float = 60, literally: bool = False
+) -> dict[str, str]:
     """Refs of a remote that match Git's globs: full name → object id.
+
+    Args:
+        root: of the working tree.
+        address: its name, URL or path.
+        patterns: globs; none for all refs.
+        timeout: seconds.
+        literally: ``url.*.insteadOf`` was applied to the URL.
 
     Raises:
         ExternalFailure: the remote can't be reached within ``timeout`` seconds.
     """
     asked = ["ls-remote", "--refs", "--", address, *patterns]
-    output = run_git(root, asked, env=patience(root), timeout=timeout)
+    output = run_git(root, asked, env=patience(root, as_it_is(address) if literally else {}), timeout=timeout)
     lines = output.decode("utf-8", "replace").splitlines()
     return {ref: object_id for object_id, _, ref in (line.partition("\t") for line in lines)}
 

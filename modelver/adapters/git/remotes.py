@@ -57,12 +57,12 @@ def places(root: Path, remote: GitRemote) -> list[str]:
     """
     known = fetch_urls(root, remote)
     by_name = [] if remote.name in known and _is_no_place(root, remote.name) else [remote.name]
-    return [*by_name, *(url for url in dict.fromkeys(_used_push_urls(root, remote)) if url not in known)]
+    return [*by_name, *(url for url in dict.fromkeys(used_push_urls(root, remote)) if url not in known)]
 
 
 def published_at(root: Path, remote: GitRemote) -> str:
     """What must be asked about what was pushed to a remote: its name, or the URL that it is pushed to if another."""
-    urls = _used_push_urls(root, remote)
+    urls = used_push_urls(root, remote)
     return remote.name if not urls or urls[0] in fetch_urls(root, remote) else urls[0]
 
 
@@ -71,7 +71,7 @@ def as_it_is(url: str) -> dict[str, str]:
     return settings((f"url.{url}.insteadOf", url))  # of all rules that fit the longest wins
 
 
-def _used_push_urls(root: Path, remote: GitRemote) -> list[str]:
+def used_push_urls(root: Path, remote: GitRemote) -> list[str]:
     """The push URLs without those that only keep people from pushing: ``no_push``, ``DISABLED``, ``/dev/null``."""
     return [url for url in push_urls(root, remote) if not _is_no_place(root, url)]
 
