@@ -104,6 +104,8 @@ def _show(plan: "GcResult", form: Format, tell: Callable[[str], None]) -> None:
     if plan.purged:
         said = [*said[not plan.items :], f"remove for good {_count(plan.purged)}"]
     tell(f"would {' and '.join(said)} from {printable(plan.place)}; {_kept(plan)}")
+    if plan.halves:
+        tell(f"would remove what killed uploads have left: {plan.halves} files, {size(plan.halves_bytes)}")
     if plan.put_back:
         tell(f"would put back {_count(plan.put_back)} that an earlier gc set aside and something needs")
 
@@ -123,6 +125,8 @@ def _done(result: "GcResult") -> str:
         said.append(f"removed for good {_count(result.purged)}")
     if result.put_back:
         said.append(f"put back {_count(result.put_back)}")
+    if result.halves:
+        said.append(f"removed what killed uploads have left: {result.halves} files, {size(result.halves_bytes)}")
     return "; ".join(said) or "nothing was removed"
 
 

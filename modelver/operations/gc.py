@@ -76,6 +76,7 @@ class GcResult:
         purged: objects that were set aside long enough ago, and are gone for good now; without a grace period that is
             all that nothing needs.
         put_back: objects that were set aside and are needed again.
+        halves, halves_bytes: of uploads to the remote that were killed: removed.
         needed, young: objects there that stay: as something needs them; as they are younger than the grace period.
         bytes_kept: of both.
         warnings: what the user should know.
@@ -87,6 +88,8 @@ class GcResult:
     items: tuple[Item, ...]
     purged: tuple[Item, ...] = ()
     put_back: tuple[Item, ...] = ()
+    halves: int = 0
+    halves_bytes: int = 0
     needed: int = 0
     young: int = 0
     bytes_kept: int = 0
@@ -100,7 +103,7 @@ class GcResult:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.items or self.purged or self.put_back)
+        return not (self.items or self.purged or self.put_back or self.halves)
 
     def groups(self) -> list[tuple[str, int, int]]:
         """What goes by the folder or file that it was tracked as: path, objects, bytes; largest first."""
@@ -126,6 +129,7 @@ class GcResult:
             "set_aside": listed(self.items) if self.remote else [],
             "purged": listed(self.purged),
             "put_back": listed(self.put_back),
+            "halves": {"count": self.halves, "bytes": self.halves_bytes},
             "kept": {"needed": self.needed, "young": self.young, "bytes": self.bytes_kept},
             "warnings": list(self.warnings),
         }

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from modelver.adapters.dvc import DvcCache, DvcRemote, Stored
+from modelver.adapters.dvc import DvcCache, DvcRemote, HalfStored, Stored
 from modelver.adapters.dvc.retired import Retired, RetiredObjects
 from modelver.errors import Refused
 from modelver.operations.gc import (
@@ -35,6 +35,9 @@ from modelver.operations.reachable import Objects, Remotes
 
 JOBS = 8
 """Objects at the same time; botocore keeps ten connections."""
+
+_UPLOADING = 24 * 3600.0
+"""Seconds without a write after which no upload is at work on an object any more, whatever the grace period is."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -94,6 +97,7 @@ class _Run:
         self._stored: dict[str, Stored] = {}
         self._aside: list[Retired] = []
         self._doomed: tuple[Item, ...] = ()
+        self._halves: list[HalfStored] = []
 
     def plan(self) -> GcResult:
         """What is to be done."""
@@ -101,8 +105,10 @@ class _Run:
         needed = self._looker.look()
         self._say(f"listing {self._remote.name}")
         self._aside = list(self._retired.all())
-        self._stored = {stored.md5: stored for stored in self._remote.objects()}
+        found = list(self._remote.everything())
+        self._stored = {stored.md5: stored for stored in found if isinstance(stored, Stored)}
         now = self._now()
+        self._halves = [half for half in found if isinstance(half, HalfStored) and self._is_dead(half, now)]
         doomed = [s for s in self._stored.values() if s.md5 not in needed.hashes]
         old = [stored for stored in doomed if self._is_old(stored, now)]
         lapsed = [retired for retired in self._aside if self._is_lapsed(retired, needed, now)]
@@ -116,6 +122,7 @@ class _Run:
             self._remote.name, True, True, aside,
             (*at_once, *(Item(r.md5, r.bytes, paths.get(r.md5, "")) for r in lapsed)),
             tuple(Item(r.md5, r.bytes, needed.paths.get(r.md5, "")) for r in self._aside if r.md5 in needed.hashes),
+            len(self._halves), sum(half.bytes for half in self._halves),
             needed=len(self._stored) - len(doomed), young=len(doomed) - len(old), bytes_kept=kept,
             warnings=tuple(warnings),
         )  # fmt: skip
@@ -136,6 +143,8 @@ class _Run:
         each(self._retired.put_back, [retired for retired in back if retired.md5.endswith(".dir")], self._jobs)
         lapsed = [retired for retired in aside if self._is_lapsed(retired, needed, now)]
         each(self._retired.purge, lapsed, self._jobs)
+        halves = [half for half in self._halves if self._is_dead(half, now)]
+        each(self._remote.delete_half, halves, self._jobs)
         paths = {item.md5: item.path for item in (*plan.items, *plan.purged)} | dict(needed.paths)
 
         def items(some: Iterable[Retired]) -> tuple[Item, ...]:
@@ -148,6 +157,8 @@ class _Run:
             items=items(retired for retired in left if retired.since >= start),
             purged=items(lapsed),
             put_back=items(retired for retired in back if retired.since < start),
+            halves=len(halves),
+            halves_bytes=sum(half.bytes for half in halves),
         )
 
     def _retire_if_old(self, item: Item) -> None:
@@ -162,6 +173,10 @@ class _Run:
     def _is_old(self, stored: Stored, now: float) -> bool:
         """Whether the storage itself says that an object is older than the grace period."""
         return self._grace == 0 or (stored.modified is not None and now - stored.modified >= self._grace)
+
+    def _is_dead(self, half: HalfStored, now: float) -> bool:
+        """Whether nobody is writing it any more."""
+        return half.modified is not None and now - half.modified >= max(self._grace, _UPLOADING)
 
     def _is_lapsed(self, retired: Retired, needed: Objects, now: float) -> bool:
         return retired.md5 not in needed.hashes and now - retired.since >= self._grace

@@ -16,7 +16,7 @@ from tracked import Tracked, make_template, md5_of, tracked
 
 from modelver.adapters.dvc import DvcRemote
 from modelver.adapters.dvc.retired import RetiredObjects
-from modelver.adapters.dvc.stores import FolderStore
+from modelver.adapters.dvc.stores import FolderStore, temporary_name
 from modelver.core.retention import Policy
 from modelver.errors import ExternalFailure
 from modelver.operations import gc_remote as module
@@ -180,6 +180,51 @@ def test_young_objects_on_the_remote_stay(box):
     result = box.collect_remote(grace=3600)
     assert (result.items, result.young) == ((), 1)
     assert box.held(box.store) == {md5_of(GONE)}
+
+
+def halves(box: Tracked) -> dict[str, float]:
+    """Halves of objects, as killed uploads leave them, and files of others': name → seconds since the last write."""
+    folder = box.store / "ab"
+    folder.mkdir(parents=True)
+    names = {
+        temporary_name("c" * 30): 3 * 86_400.0,
+        temporary_name("d" * 30 + ".dir"): 3 * 86_400.0,
+        temporary_name("e" * 30): 3_600.0,
+        f".{'f' * 30}.shortuuid.tmp": 3 * 86_400.0,
+        "notes.tmp": 3 * 86_400.0,
+    }
+    for name, seconds in names.items():
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - seconds,) * 2)
+    return names
+
+
+def test_what_killed_uploads_have_left_goes_once_nobody_can_be_writing_it(box):
+    """Without a grace period, too, a day is waited: another one's upload may be under way."""
+    names = [*halves(box)]
+    planned = gc_remote(Project.open(box.root), GcRequest(Policy(0)), confirm=lambda _: True, dry_run=True)
+    assert (planned.halves, planned.halves_bytes, planned.idle) == (2, 8, False)
+    assert sorted(path.name for path in (box.store / "ab").iterdir()) == sorted(names)
+    assert box.collect_remote(grace=7 * 86_400).idle
+    done = box.collect_remote(grace=0)
+    assert (done.halves, done.halves_bytes) == (2, 8)
+    assert sorted(path.name for path in (box.store / "ab").iterdir()) == sorted(names[2:])
+    assert box.collect_remote(grace=0).idle
+
+
+def test_a_clock_that_is_ahead_makes_no_half_old(box, monkeypatch):
+    names = [*halves(box)]
+    (box.store / "ab" / names[2]).touch()
+    real = module.time.time
+
+    class Ahead:
+        @staticmethod
+        def time() -> float:
+            return real() + 2 * 86_400
+
+    monkeypatch.setattr(module, "time", Ahead)
+    assert box.collect_remote(grace=0).halves == 2
+    assert (box.store / "ab" / names[2]).exists()
 
 
 def test_a_clock_that_is_ahead_makes_nothing_old(box, monkeypatch):

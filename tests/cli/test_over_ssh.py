@@ -82,6 +82,15 @@ def test_a_version_goes_out_and_comes_back(
         entry = json.loads(line)
         assert hashlib.sha256((away.root / "out" / entry["path"]).read_bytes()).hexdigest() == entry["sha256"]
 
+    plain = Sandbox(tmp_path / "plain", env)  # who has no modelver
+    box.run("git", "clone", "-q", "--branch", "m@v1.0.0", url, str(plain.root))
+    plain.dvc("remote", "modify", "-q", "--local", "storage", "keyfile", str(tmp_path / "home/.ssh/id_ed25519"))
+    plain.dvc("pull", "-q")
+    for line in box.git("show", "m@v1.0.0:models/m/files.jsonl").splitlines():
+        entry = json.loads(line)
+        data = (plain.root / "models/m/weights" / entry["path"]).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == entry["sha256"]
+
     judged = box.mv("verify", "--all", "--remote", "--full", "--format", "json").json()
     assert {version["tag"]: version["ok"] for version in judged["versions"]} == {"m@v1.0.0": True, "m@v1.0.1": True}
 

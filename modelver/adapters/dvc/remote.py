@@ -24,6 +24,8 @@ from modelver.disk import Digest
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 
 _OBJECT = re.compile(r"([0-9a-f]{2})/([0-9a-f]{30}(?:\.dir)?)\Z")
+_HALF = re.compile(r"files/md5/[0-9a-f]{2}/\.[0-9a-f]{30}(?:\.dir)?\.[0-9a-f]{12}\.tmp\Z")
+"""As `temporary_name` names it."""
 
 Tick = Callable[[int], None]
 """Called with the number of bytes that went over the line since the last call."""
@@ -43,6 +45,21 @@ class Stored:
     md5: str
     bytes: int
     stamp: str
+    modified: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HalfStored:
+    """What an upload of modelver's that was killed has left, or what one is writing now.
+
+    Attributes:
+        path: below the remote's root.
+        bytes: its size.
+        modified: seconds since the epoch, of the last write; None where the storage does not say.
+    """
+
+    path: str
+    bytes: int
     modified: float | None = None
 
 
@@ -191,11 +208,21 @@ class DvcRemote:
 
     def objects(self) -> Iterator[Stored]:
         """Everything that is stored in DVC's layout, in no order."""
+        return (found for found in self.everything() if isinstance(found, Stored))
+
+    def everything(self) -> Iterator[Stored | HalfStored]:
+        """What `objects` gives, and the halves of objects beside them."""
         with storage_errors(self._shown, self._secrets):
             for path, size, stamp, modified in self._store.list("files/md5"):
-                match = _OBJECT.search(path)
-                if match:
+                if match := _OBJECT.search(path):
                     yield Stored(match.group(1) + match.group(2), size, stamp, modified)
+                elif match := _HALF.search(path):
+                    yield HalfStored(match.group(), size, modified)
+
+    def delete_half(self, half: HalfStored) -> None:
+        """Remove the half of an object; it is no fault if it is gone."""
+        with storage_errors(self._shown, self._secrets):
+            self._store.delete(half.path)
 
     def _errors(self, md5: str) -> Any:
         return storage_errors(f"{self._shown}, object {md5}", self._secrets)
