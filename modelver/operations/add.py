@@ -299,7 +299,7 @@ class _Adding:
     def _dvc_add(self, path: str) -> None:
         touched = [f"{path}.dvc", str(Path(path).parent / ".gitignore")]
         before = self.project.worktree.read_many(touched)
-        ingest.heal(self.root / path, DvcCache.find(self.root), HashCache(self.project.git.state_dir))
+        ingest.heal(self.root, self.root / path, DvcCache.find(self.root), HashCache(self.project.git.state_dir))
         dvc_project.add(self.root, path)
         after = self.project.worktree.read_many(touched)
         self.written += [name for name in touched if after.get(name) != before.get(name)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelver.adapters import yaml
 from modelver.adapters.dvc import DvcCache
+from modelver.adapters.dvc.ignored import not_left_out
 from modelver.disk import HashCache
 from modelver.errors import ExternalFailure, InvalidInput, Refused
 from modelver.operations.weights import listing
@@ -73,14 +74,15 @@ def store(source: Path, staging: Path, found: "Ingested", cache: DvcCache, hashe
     return cache.add_dir([(entry.path, entry.md5) for entry in found.files]), size, sha256
 
 
-def heal(place: Path, cache: DvcCache, hashes: HashCache) -> None:
+def heal(root: Path, place: Path, cache: DvcCache, hashes: HashCache) -> None:
     """Make the cache fit for what `dvc add` is about to take in: begun in no other's place, without damaged objects.
 
     DVC begins a cache wherever the repository says. And it (seen in 3.67) trusts an object that is there, and lays it
     out in the place of the very file that it was asked to add: the good bytes would be gone.
 
     Args:
-        place: a file or folder of the user's; links in it are left alone.
+        root: of the repository.
+        place: a file or folder of the user's; links in it are left alone, and what DVC leaves out.
         cache, hashes: of the repository.
 
     Raises:
@@ -88,7 +90,9 @@ def heal(place: Path, cache: DvcCache, hashes: HashCache) -> None:
         ExternalFailure: the disk failed.
     """
     cache.check_place()
-    files = [place / path for path in listing(place)] if place.is_dir() else [place]
+    files = [place]
+    if place.is_dir():
+        files = not_left_out(root, [place / path for path in listing(place)])
     found = []
     for file in files:
         if file.is_symlink() or not file.is_file():
@@ -130,8 +134,12 @@ def source_document(root: Path, source: Path, found: "Ingested", size: int, dige
 
 
 def source_digest(source: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file, or of a folder (tree digest)."""
+    """Size and SHA-256 of a file, or of a folder (tree digest).
+
+    Of a folder without what is hidden, as it is split: a clone's ``.git`` changes where its model does not.
+    """
     from modelver.core.manifest import tree_digest
+    from modelver.formats.companions import listing
     from modelver.formats.digest import Digester
     from modelver.formats.digest import sha256 as new_sha256
     from modelver.formats.wire import Reader

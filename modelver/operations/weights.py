@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from modelver.adapters.dvc import DvcCache
+from modelver.adapters.dvc.ignored import not_left_out
 from modelver.core.manifest import FileEntry
 from modelver.core.pointers import Out
 from modelver.disk import HashCache
@@ -113,6 +114,9 @@ def _check_worktree(project: Project, facts: ModelFacts, cache: DvcCache, hashes
     files = {f.path: f for f in facts.files}
     if place.is_dir():
         present = {path: place / path for path in listing(place)}
+        strange = [present[path] for path in present if path not in files]
+        for left_out in {*strange} - {*not_left_out(project.root, strange)} if strange else ():
+            del present[left_out.relative_to(place).as_posix()]
     else:
         present = {place.name: place}
     now = {path: hashes.digest(file.resolve()).md5 for path, file in present.items()}
