@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import swift as s3_server
 from hypothesis import settings
-from sandbox import Sandbox, environment, start
+from sandbox import InProcess, Sandbox, environment, start
 
 # A deadline on each example measures the machine and its other work, not the code: budgets have tests of their own.
 settings.register_profile("modelver", deadline=None)
@@ -42,14 +42,14 @@ def model_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def empty_repo(tmp_path: Path) -> Sandbox:
     """A repository made by `modelver init`, without models."""
-    return start(tmp_path / "repo", environment(tmp_path / "home"))
+    return InProcess(start(tmp_path / "repo", environment(tmp_path / "home")).root, environment(tmp_path / "home"))
 
 
 @pytest.fixture
 def model_repo(model_template: Path, tmp_path: Path) -> Sandbox:
     """A repository with the ingested model ``m``, committed and not tagged."""
     shutil.copytree(model_template, tmp_path / "repo", symlinks=True)
-    box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    box = InProcess(tmp_path / "repo", environment(tmp_path / "home"))
     box.git("status")  # refreshes the index: the copied files have other inodes
     return box
 

@@ -1,39 +1,12 @@
 """A place to publish to: a bare Git repository and a DVC remote, looked at past modelver and DVC."""
 
 import hashlib
-import io
 import os
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Protocol
 
-from sandbox import Done, Sandbox
+from sandbox import Sandbox
 from swift import Swift
-
-
-class InProcess(Sandbox):
-    """Runs modelver in this very process, where the start of another would be most of a test's time."""
-
-    def mv(self, *args: str, status: int | None = 0, stdin: str = "", **env: str) -> Done:
-        assert not stdin
-        from modelver.cli.main import run
-
-        out, err = io.StringIO(), io.StringIO()
-        before, place = dict(os.environ), Path.cwd()
-        os.environ.clear()
-        os.environ.update({**self.env, **env})
-        os.chdir(self.root)
-        try:
-            with redirect_stdout(out), redirect_stderr(err):
-                ended = run(list(args))
-        finally:
-            os.chdir(place)
-            os.environ.clear()
-            os.environ.update(before)
-        done = Done(ended, out.getvalue(), err.getvalue())
-        assert status is None or ended == status, f"{args}: {ended}\n{done.out}\n{done.err}"
-        assert not ended or done.err.strip(), f"{args}: status {ended} and no word why"
-        return done
 
 
 class Storage(Protocol):

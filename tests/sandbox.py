@@ -1,9 +1,12 @@
 """A temporary repository that real commands work in, cut off from the user's own settings."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,6 +173,36 @@ class Sandbox:
     def clone(self, to: Path, *options: str) -> "Sandbox":
         self.run("git", "clone", "-q", *options, f"file://{self.root}", str(to))
         return Sandbox(to, self.env)
+
+
+class InProcess(Sandbox):
+    """Runs modelver in this very process, where the start of another would be most of a test's time.
+
+    What is read of it is what it writes through Python; a program that it starts and that writes by itself is not seen.
+    """
+
+    def mv(self, *args: str, status: int | None = 0, stdin: str = "", **env: str) -> Done:
+        # folder and environment are the whole process's, so one of several threads can't have its own
+        if stdin or threading.current_thread() is not threading.main_thread():
+            return super().mv(*args, status=status, stdin=stdin, **env)
+        from modelver.cli.main import run
+
+        out, err = io.StringIO(), io.StringIO()
+        before, place = dict(os.environ), Path.cwd()
+        os.environ.clear()
+        os.environ.update({**self.env, **env})
+        os.chdir(self.root)
+        try:
+            with redirect_stdout(out), redirect_stderr(err):
+                ended = run(list(args))
+        finally:
+            os.chdir(place)
+            os.environ.clear()
+            os.environ.update(before)
+        done = Done(ended, out.getvalue(), err.getvalue())
+        assert status is None or ended == status, f"{args}: {ended}\n{done.out}\n{done.err}"
+        assert not ended or done.err.strip(), f"{args}: status {ended} and no word why"
+        return done
 
 
 def start(root: Path, env: dict[str, str]) -> Sandbox:

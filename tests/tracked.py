@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from sandbox import Sandbox, environment
+from sandbox import InProcess, environment
 
 from modelver.core.retention import Policy
 from modelver.operations.gc import GcRequest, GcResult, gc
@@ -22,7 +22,7 @@ def md5_of(data: bytes) -> str:
     return hashlib.md5(data).hexdigest()
 
 
-class Tracked(Sandbox):
+class Tracked(InProcess):
     """A sandbox with `put`, and with what its cache and its remote hold."""
 
     @property

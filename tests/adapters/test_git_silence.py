@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from published import InProcess, with_folder, with_hub
-from sandbox import Sandbox
+from published import with_folder, with_hub
+from sandbox import InProcess, Sandbox
 from storages import SshServer, ssh_server
 
 from modelver.adapters.git import patience

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from published import InProcess
-from sandbox import Sandbox, environment
+from sandbox import InProcess, Sandbox, environment
 
 import models
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox, environment
+from sandbox import InProcess, Sandbox, environment
 from tracked import Tracked, md5_of
 
 from modelver.core.backup import MANIFEST, load_manifest
@@ -52,7 +52,7 @@ def world(backup_template, tmp_path) -> Path:
 
 @pytest.fixture
 def box(world, monkeypatch) -> Sandbox:
-    made = Sandbox(world / "repo", environment(world / "home"))
+    made = InProcess(world / "repo", environment(world / "home"))
     for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_"))]:
         monkeypatch.delenv(name)
     for name, value in made.env.items():
@@ -74,7 +74,7 @@ def files(top: Path) -> dict[str, bytes]:
 
 def restored(box: Sandbox, *options: str, status: int = 0) -> Sandbox:
     box.mv("restore", str(box.root.parent / "backup"), "--into", str(box.root.parent / "new"), *options, status=status)
-    return Sandbox(box.root.parent / "new", box.env)
+    return InProcess(box.root.parent / "new", box.env)
 
 
 def test_all_comes_back(box, world):

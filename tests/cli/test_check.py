@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sandbox import Done, Sandbox, environment, start
+from sandbox import Done, InProcess, Sandbox, environment, start
 
 import models
 from modelver.cli import render_check
@@ -44,7 +44,7 @@ def branch_of(template: Path, tmp: Path) -> Sandbox:
     """A copy of a template's ``work`` and ``remote.git``, on the new branch ``pr`` of main."""
     for name in ("work", "remote.git"):
         shutil.copytree(template / name, tmp / name, symlinks=True)
-    box = Sandbox(tmp / "work", environment(tmp / "home"))
+    box = InProcess(tmp / "work", environment(tmp / "home"))
     box.git("fetch", "-q", "origin")
     box.git("checkout", "-qb", "pr", "main")
     return box

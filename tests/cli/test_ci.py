@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sandbox import Done, Sandbox, environment, start
+from sandbox import Done, InProcess, Sandbox, environment, start
 
 import models
 import modelver
@@ -188,7 +188,7 @@ def forge_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def forge(request: pytest.FixtureRequest, forge_template: Path, tmp_path: Path) -> Forge:
     for name in ("work", "remote.git", "storage"):
         shutil.copytree(forge_template / name, tmp_path / name, symlinks=True)
-    work = Sandbox(tmp_path / "work", environment(tmp_path / "home"))
+    work = InProcess(tmp_path / "work", environment(tmp_path / "home"))
     # A fresh clone finds the storage by the path in the repository: relative to its own place, beside it.
     work.git("checkout", "-qb", "pr")
     forge = Forge(request.param, work)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from published import Hub, InProcess, with_hub
-from sandbox import Sandbox
+from published import Hub, with_hub
+from sandbox import InProcess, Sandbox
 from test_promote import runs
 
 

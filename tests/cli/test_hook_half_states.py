@@ -9,7 +9,7 @@ import shutil
 import sys
 
 import pytest
-from sandbox import Sandbox, environment, start
+from sandbox import InProcess, Sandbox, environment, start
 
 V1, V2, V3 = (bytes([n]) * 3000 for n in (1, 2, 3))
 
@@ -45,7 +45,7 @@ def template(tmp_path_factory):
 @pytest.fixture
 def box(template, tmp_path):
     shutil.copytree(template, tmp_path, symlinks=True, dirs_exist_ok=True)
-    found = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    found = InProcess(tmp_path / "repo", environment(tmp_path / "home"))
     found.git("status")
     return found
 

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from sandbox import Sandbox, environment
+from sandbox import InProcess, environment
 
 import modelver
 from modelver.errors import Refused
@@ -27,7 +27,7 @@ def shielded(command: list[str], word: str) -> list[list[str]]:
 def repo(model_template, tmp_path_factory):
     tmp = tmp_path_factory.mktemp("hostile")
     shutil.copytree(model_template, tmp / "repo", symlinks=True)
-    box = Sandbox(tmp / "repo", environment(tmp / "home"))
+    box = InProcess(tmp / "repo", environment(tmp / "home"))
     box.mv("tag", "m")
     box.write("plain.bin", b"bytes")
     return box

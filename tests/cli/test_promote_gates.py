@@ -1,8 +1,7 @@
 """Gates of an environment that a model lifts for itself, and the way past them in an emergency."""
 
 import pytest
-from published import InProcess
-from sandbox import Sandbox
+from sandbox import InProcess, Sandbox
 from test_promote import policy, runs, trailer
 
 GATES = """\

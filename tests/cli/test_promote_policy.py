@@ -1,8 +1,8 @@
 """Whose policy binds a decision: that of the working tree, of HEAD and of the remote's default branch, each."""
 
 import pytest
-from published import Hub, InProcess, with_hub
-from sandbox import Sandbox
+from published import Hub, with_hub
+from sandbox import InProcess, Sandbox
 from test_promote import policy, runs
 
 OPEN = "modelver: {environments: {staging: {}, prod: {}}}\n"

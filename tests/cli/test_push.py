@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from published import FolderStorage, Hub, InProcess, cached, harmed, needed, spoil_cache, with_folder, with_hub
-from sandbox import Done, Sandbox, environment, start
+from published import FolderStorage, Hub, cached, harmed, needed, spoil_cache, with_folder, with_hub
+from sandbox import Done, InProcess, Sandbox, environment, start
 
 STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from published import Hub, InProcess, with_hub
-from sandbox import environment
+from published import Hub, with_hub
+from sandbox import InProcess, environment
 from swift import Swift
 
 pytestmark = pytest.mark.s3

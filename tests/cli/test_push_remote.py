@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 from git_http import GitHttp
-from published import Hub, InProcess, with_folder, with_hub
-from sandbox import Sandbox, environment
+from published import Hub, with_folder, with_hub
+from sandbox import InProcess, Sandbox, environment
 
 PASSWORD = "Kw7a/Kw7b@Kw7c+Kw7d%Kw7e:Kw7f#Kw7g"
 """Each piece of it is told from any other text."""

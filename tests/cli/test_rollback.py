@@ -5,8 +5,7 @@ import re
 import sys
 
 import pytest
-from published import InProcess
-from sandbox import Sandbox
+from sandbox import InProcess, Sandbox
 from test_promote import gto, policy, runs, trailer
 
 GATED = "modelver: {environments: {staging: {}, prod: {requires: staging, gates: {accuracy: {min: 0.92}}}}}\n"

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from published import FolderStorage, Hub, InProcess, needed, with_folder, with_hub
-from sandbox import Sandbox, environment
+from published import FolderStorage, Hub, needed, with_folder, with_hub
+from sandbox import InProcess, Sandbox, environment
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox, environment
+from sandbox import InProcess, Sandbox, environment
 from verifying import kinds, report, verdict
 
 from modelver.errors import ExternalFailure, Refused
@@ -21,7 +21,7 @@ from modelver.errors import ExternalFailure, Refused
 def tagged_repo(tagged_template, tmp_path) -> Sandbox:
     """m@v1.0.0, copied: to tag takes longer than most of these tests."""
     shutil.copytree(tagged_template, tmp_path / "repo", symlinks=True)
-    box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    box = InProcess(tmp_path / "repo", environment(tmp_path / "home"))
     box.git("status")
     return box
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox, environment
+from sandbox import InProcess, Sandbox, environment
 from verifying import inside, kinds, report, verdict
 
 from modelver.errors import InvalidInput
@@ -23,7 +23,7 @@ CURVES = ("prime256v1", "secp384r1", "secp521r1")
 def tagged_repo(tagged_template, tmp_path) -> Sandbox:
     """m@v1.0.0, copied: to tag takes longer than most of these tests."""
     shutil.copytree(tagged_template, tmp_path / "repo", symlinks=True)
-    box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    box = InProcess(tmp_path / "repo", environment(tmp_path / "home"))
     box.git("status")
     return box
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from kills import PARTS, Killer, Point, part_of, sweep
-from published import InProcess
 from sandbox import environment
 from tracked import Tracked, make_template
 
@@ -28,10 +27,6 @@ COMMANDS = {
     "remote": ("gc", "--remote", "--jobs", "1", "--grace", "0", "--yes"),
     "backup": ("backup", "--jobs", "1", "../backup"),
 }
-
-
-class Box(InProcess, Tracked):
-    """What comes after a kill runs in this process."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +105,7 @@ def test_every_point(world, part, tmp_path):
 def _check(world: World, point: Point, place: Path) -> None:
     place.mkdir()
     _copy(world.top, place / "w")
-    box = Box(place / "w" / "repo", environment(place / "w" / "home"))
+    box = Tracked(place / "w" / "repo", environment(place / "w" / "home"))
     status = Killer(place / "kill", world.command).kill(box, point)
     assert status in ((0, 1, 2, 3) if point.mode == "git" else (-9, 0)), status
     assert box.held() >= world.needed

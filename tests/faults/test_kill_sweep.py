@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from kills import PARTS, Killer, Point, part_of, sweep
-from published import InProcess
-from sandbox import Sandbox, environment
+from sandbox import InProcess, Sandbox, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 

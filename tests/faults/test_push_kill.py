@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from kills import PARTS, Killer, Point, part_of, sweep
-from published import FolderStorage, Hub, InProcess, needed, with_folder, with_hub
-from sandbox import Sandbox, environment
+from published import FolderStorage, Hub, needed, with_folder, with_hub
+from sandbox import InProcess, Sandbox, environment
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from published import Hub, InProcess, with_folder, with_hub
-from sandbox import Sandbox
+from published import Hub, with_folder, with_hub
+from sandbox import InProcess, Sandbox
 
 TAGGERS, CLONES = 8, 3
 SAMPLE, ROUNDS = 3, 100

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from published import BucketStorage, Hub, InProcess, Storage, cached, harm, needed, spoil_cache, with_folder, with_hub
-from sandbox import Sandbox, environment
+from published import BucketStorage, Hub, Storage, cached, harm, needed, spoil_cache, with_folder, with_hub
+from sandbox import InProcess, Sandbox, environment
 
 HARMS = ("delete", "truncate", "flip", "extend", "empty")
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sandbox import Sandbox, environment, start
+from sandbox import InProcess, Sandbox, environment, start
 
 from modelver.adapters.yaml import load_mapping
 from modelver.errors import ModelverError
@@ -78,7 +78,7 @@ def flips_template(tmp_path_factory) -> Path:
 @pytest.fixture
 def box(flips_template, tmp_path, monkeypatch) -> Sandbox:
     shutil.copytree(flips_template / "repo", tmp_path / "repo", symlinks=True)
-    box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    box = InProcess(tmp_path / "repo", environment(tmp_path / "home"))
     for key in {*os.environ} - {*box.env}:
         monkeypatch.delenv(key)
     for key, value in box.env.items():

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from sandbox import Sandbox, environment
+from sandbox import InProcess, Sandbox, environment
 from verifying import report
 
 from modelver.adapters.git import GitRepository
@@ -33,13 +33,13 @@ def published(published_template, tmp_path) -> Sandbox:
     """v1.0.0 runs in prod; both tags are on the Git remote. A second commit is there to move them to."""
     shutil.copytree(published_template / "repo", tmp_path / "repo", symlinks=True)
     shutil.copytree(published_template / "origin.git", tmp_path / "origin.git")
-    box = Sandbox(tmp_path / "repo", environment(tmp_path / "home"))
+    box = InProcess(tmp_path / "repo", environment(tmp_path / "home"))
     box.git("status")
     return box
 
 
 def clone(published, tmp_path, name: str) -> Sandbox:
-    box = Sandbox(tmp_path / name, published.env)
+    box = InProcess(tmp_path / name, published.env)
     published.run("git", "clone", "-q", str(tmp_path / "origin.git"), str(tmp_path / name))
     shutil.copytree(published.root / ".dvc/cache", box.root / ".dvc/cache")
     return box
