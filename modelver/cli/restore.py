@@ -1,6 +1,7 @@
 """``modelver restore``."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -76,6 +77,7 @@ def _from_backup(folder: Path, into: Path, partial: bool, form: Format) -> None:
     from modelver.core.printable import printable
     from modelver.operations.backup_restore import restore_backup
 
+    there = printable(shlex.quote(str(into)))
     with Progress("restoring") as progress:
         result = restore_backup(folder, into, partial=partial, say=say, progress=progress)
     if form is Format.json:
@@ -85,7 +87,7 @@ def _from_backup(folder: Path, into: Path, partial: bool, form: Format) -> None:
             f"{printable(result.folder)}: {len(result.versions)} versions, {result.objects} objects "
             f"({size(result.bytes)}), {result.files} files placed"
         )
-        say(f"next: modelver -C {printable(str(into))} init   (hooks)")
+        say(f"next: modelver -C {there} init   (hooks)")
     if result.damaged:
         lost = ", ".join(result.lost) or "no version"
         say(f"error: {len(result.damaged)} objects of the backup are missing or damaged; lost: {printable(lost)}")
@@ -94,11 +96,11 @@ def _from_backup(folder: Path, into: Path, partial: bool, form: Format) -> None:
             f" and {len(result.unlisted) - 5} more" if result.unlisted[5:] else ""
         )
         say(f"error: the backup does not list {printable(names)}, and may not have their weights")
-        say(f"hint: modelver -C {printable(str(into))} verify   (says which are whole)")
+        say(f"hint: modelver -C {there} verify   (says which are whole)")
     for message in result.unplaced:
         say(f"error: {message}")
     if result.unplaced:
-        say(f"hint: modelver -C {printable(str(into))} restore   (once that is mended: the weights are in its cache)")
+        say(f"hint: modelver -C {there} restore   (once that is mended: the weights are in its cache)")
     if result.damaged or result.unlisted or result.unplaced:
         raise typer.Exit(1)
 

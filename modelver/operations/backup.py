@@ -10,6 +10,7 @@ is the backup that it was before.
 
 import hashlib
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +29,7 @@ from modelver.disk import Digest, HashCache, as_written, copy_file, exclusive, w
 from modelver.disk.files import digest_file, fsync_folder
 from modelver.errors import CheckFailed, ExternalFailure, Refused
 from modelver.operations import roots
-from modelver.operations.backup_needs import Wanted, wanted_by_all
+from modelver.operations.backup_needs import Needs, Wanted, wanted_by_all
 from modelver.operations.gc import alone
 from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
@@ -107,7 +108,7 @@ def backup(
     with alone(project.git):
         work = _Backup(project.git, folder, old, remote, full, progress)
         if dry_run:
-            return work.preview(project, *wanted_by_all(project, remote, say))
+            return work.preview(project, wanted_by_all(project, remote, say))
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder / ".lock", 1.0):
             for _ in range(_ROUNDS):
@@ -140,12 +141,13 @@ class _Backup:
     def _known(self) -> Mapping[str, BackupObject]:
         return {} if self._old is None else {item.md5: item for item in self._old.objects}
 
-    def preview(self, project: Project, wanted: "Mapping[str, Wanted]", unlisted: list[str]) -> BackupResult:
+    def preview(self, project: Project, needs: Needs) -> BackupResult:
         """What would be done, by names alone."""
+        wanted = needs.objects
         new = [name for name in wanted if not object_path(self._folder, name).is_file()]
         size = sum(self._cache.path(name).stat().st_size for name in new if self._cache.has(name))
         tags = tuple(version.tag for version in project.registry.versions())
-        return BackupResult(str(self._folder), tags, len(wanted), size, len(new), size, tuple(unlisted), True)
+        return BackupResult(str(self._folder), tags, len(wanted), size, len(new), size, tuple(needs.unlisted), True)
 
     def run(self, say: Say, jobs: int) -> BackupResult | None:
         """Write everything, the manifest last; None where a ref has changed since its objects were looked up."""
@@ -153,7 +155,8 @@ class _Backup:
             left.unlink()
         planned = bundle_refs(self._git)
         project = Project(self._git)  # which knows the tags as they are now
-        wanted, unlisted = wanted_by_all(project, self._remote, say)
+        needs = wanted_by_all(project, self._remote, say)
+        wanted = needs.objects
         if jobs == 1:
             found = {name: self._place(one) for name, one in wanted.items()}
         else:
@@ -162,8 +165,8 @@ class _Backup:
         self._found |= found
         absent = {name for name, placed in found.items() if placed is None}
         lost = sorted({tag for name in absent for tag in wanted[name].versions})
-        if lost:
-            raise self._incomplete(lost, wanted, absent)
+        if lost or (absent and needs.untold):
+            raise self._incomplete(lost or needs.untold, wanted, absent)
         for place in sorted({object_path(self._folder, name).parent for name in found if name not in absent}):
             fsync_folder(place)
         say("bundling Git's history")
@@ -181,7 +184,7 @@ class _Backup:
         return BackupResult(
             str(self._folder), tuple(version.tag for version in manifest.versions), len(manifest.objects),
             sum(item.bytes for item in manifest.objects), len(new), sum(placed.bytes for placed in new),
-            (*unlisted, *sorted(item["path"] for item in manifest.absent)), False,
+            (*needs.unlisted, *sorted(item["path"] for item in manifest.absent)), False,
         )  # fmt: skip
 
     def _place(self, wanted: "Wanted") -> "_Placed | None":
@@ -289,7 +292,7 @@ class _Backup:
 
     def _incomplete(self, lost: list[str], wanted: "Mapping[str, Wanted]", absent: set[str]) -> CheckFailed:
         where = "the cache" if self._remote is None else f"the cache or DVC remote {self._remote.name}"
-        first = next(wanted[name] for name in sorted(absent) if wanted[name].versions)
+        first = min((wanted[name] for name in absent), key=lambda one: (not one.versions, one.md5))
         more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
         return CheckFailed(
             f"no backup was made: {where} does not have all that {', '.join(lost[:5])}{more} need whole, for example "
@@ -335,7 +338,7 @@ def _existing(project: Project, folder: Path) -> BackupManifest | None:
     if gone:
         raise Refused(
             f"the backup in {folder} holds versions that this repository does not have: {', '.join(gone[:5])}",
-            hint=f"git fetch {folder / old.bundle} 'refs/tags/*:refs/tags/*'   (or take another folder)",
+            hint=f"git fetch {shlex.quote(str(folder / old.bundle))} 'refs/tags/*:refs/tags/*'   (or take another folder)",
         )
     return old
 

@@ -8,7 +8,7 @@ from modelver.adapters.dvc import DvcCache, DvcRemote
 from modelver.disk import Digest
 from modelver.errors import CheckFailed, NotFound
 from modelver.operations import roots
-from modelver.operations.facts import collect
+from modelver.operations.facts import collect, model_names
 from modelver.operations.objects import Needed, listings_of, version_objects
 from modelver.operations.project import Project
 from modelver.operations.reachable import Pointers, Remotes
@@ -32,12 +32,28 @@ class Wanted:
         return digest.md5 == self.md5.removesuffix(".dir") and self.sha256 in (None, digest.sha256)
 
 
-def wanted_by_all(project: Project, remote: DvcRemote | None, say: Say) -> tuple[dict[str, Wanted], list[str]]:
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What goes into a backup.
+
+    Attributes:
+        objects: by name.
+        unlisted: folders whose listing nobody has.
+        untold: versions of which nothing says what they need: tags of GTO's for a path that no pointer names.
+    """
+
+    objects: dict[str, Wanted]
+    unlisted: list[str]
+    untold: list[str]
+
+
+def wanted_by_all(project: Project, remote: DvcRemote | None, say: Say) -> Needs:
     """All objects: what versions need to be restored, and what every tag and branch tracks besides."""
     cache = DvcCache.find(project.root)
     git = project.git
     listings = listings_of(cache, lambda: remote)
     found: dict[str, Wanted] = {}
+    untold = []
     versions = project.registry.versions()
     say(f"looking up what {len(versions)} versions need")
     for version in versions:
@@ -45,8 +61,13 @@ def wanted_by_all(project: Project, remote: DvcRemote | None, say: Say) -> tuple
         try:
             needed = version_objects(git, commit, version.model, listings).restoring()
         except NotFound as error:
-            if collect(CommitSnapshot(git, commit), version.model).weights is None:
-                continue  # a tag of GTO's for what lies in Git itself
+            snapshot = CommitSnapshot(git, commit)
+            facts = collect(snapshot, version.model) if version.model in model_names(snapshot) else None
+            if facts is None or (facts.weights is None and git.list_files(commit, facts.path)):
+                continue  # a tag of GTO's for nothing, or for what lies in Git itself
+            if facts.weights is None:
+                untold.append(version.tag)
+                continue
             raise CheckFailed(f"no backup was made: {version.tag}: {error.message}", hint=error.hint) from None
         for item in needed:
             found[item.md5] = _merged(found.get(item.md5), item, version.tag)
@@ -59,7 +80,7 @@ def wanted_by_all(project: Project, remote: DvcRemote | None, say: Say) -> tuple
         if cache.has(md5) or not pointers.in_git(md5, path):  # a metrics file, `cache: false`, is in Git
             found[md5] = Wanted(md5, path)
     unlisted = sorted(objects.unlisted.values())
-    return found, unlisted
+    return Needs(found, unlisted, untold)
 
 
 def _merged(known: Wanted | None, item: Needed, tag: str) -> Wanted:

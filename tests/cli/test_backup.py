@@ -77,6 +77,11 @@ def restored(box: Sandbox, *options: str, status: int = 0) -> Sandbox:
     return InProcess(box.root.parent / "new", box.env)
 
 
+def restored_from(box: Sandbox, backup: Path, into: Path) -> Sandbox:
+    box.mv("restore", str(backup), "--into", str(into))
+    return InProcess(into, box.env)
+
+
 def test_all_comes_back(box, world):
     new = restored(box)
     assert new.refs() == box.refs()
@@ -96,6 +101,45 @@ def test_all_comes_back(box, world):
     box.git("checkout", "-q", "m@v1.0.0")
     assert files(new.root / "models/m/weights") == files(weights)
     assert list(world.glob(".new.*")) == []
+
+
+@pytest.mark.parametrize("where", ["main", "linked"])
+def test_beside_linked_working_trees(box, world, where):
+    """Git's bundle of everything has their HEADs too, by names that are no refs; one is detached, on no branch."""
+    box.git("worktree", "add", "-q", "-b", "topic", str(world / "linked"))
+    box.git("worktree", "add", "-q", "--detach", str(world / "detached"))
+    Sandbox(world / "detached", box.env).git("commit", "-q", "--allow-empty", "-m", "of no branch")
+    there = box if where == "main" else InProcess(world / "linked", box.env)
+    there.mv("backup", str(world / "other backup"))
+    done = box.mv("restore", str(world / "other backup"), "--into", str(world / "a new place"))
+    new = InProcess(world / "a new place", box.env)
+    assert new.refs() == box.refs()
+    assert [one["ok"] for one in new.mv("verify", "--all", "--format", "json").json()["versions"]] == [True, True]
+    command = next(line for line in done.err.splitlines() if line.startswith("next: "))
+    box.run("sh", "-c", command.removeprefix("next: ").split("   (")[0].replace("modelver", "echo"))
+    assert f"-C '{world / 'a new place'}' init" in command
+
+
+def test_a_version_of_which_nothing_says_what_it_needs(box, world):
+    """A tag of GTO's for a file within a folder that DVC tracks: where something tracked is lost, it may be that."""
+    box.write("parts/model.bin", "weights\n")
+    box.dvc("add", "-q", "parts")
+    text = (box.root / "dvc.yaml").read_text()
+    box.write(
+        "dvc.yaml", text.replace("artifacts:\n", "artifacts:\n  g:\n    path: parts/model.bin\n    type: model\n", 1)
+    )
+    box.git("add", "-A")
+    box.git("commit", "-qm", "g")
+    box.git("tag", "-a", "-m", "g", "g@v1.0.0")
+    box.mv("backup", str(world / "whole"))
+    new = restored_from(box, world / "whole", world / "there")
+    assert (new.root / "parts/model.bin").read_text() == "weights\n"
+    assert (world / "whole" / "modelver-backup.json").exists()
+    name = md5_of(b"weights\n")
+    (box.root / ".dvc/cache/files/md5" / name[:2] / name[2:]).unlink()
+    done = box.mv("backup", str(world / "lacking"), status=1)
+    assert "g@v1.0.0" in done.err
+    assert not (world / "lacking" / "modelver-backup.json").exists()
 
 
 def test_weights_that_can_not_be_placed_are_told(box, world):

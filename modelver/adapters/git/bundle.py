@@ -9,6 +9,10 @@ from modelver.adapters.git.repository import GitRepository
 from modelver.errors import ExternalFailure, Refused
 
 
+_OTHER_WORKTREES = ("worktrees/", "main-worktree/")
+"""What ``--all`` calls the HEADs of the other working trees: their commits come along, and Git fetches no such name."""
+
+
 def bundle_refs(git: GitRepository) -> dict[str, str]:
     """What a bundle of everything holds: full name of each ref, and HEAD → object id."""
     refs = {}
@@ -36,7 +40,8 @@ def make_bundle(git: GitRepository, target: Path) -> dict[str, str]:
         held = {}
         for line in git.text("bundle", "list-heads", str(target)).splitlines():
             name, _, ref = line.partition(" ")
-            held[ref] = name
+            if not ref.startswith(_OTHER_WORKTREES):
+                held[ref] = name
         if refs == held:
             return refs
     lacking = sorted(refs.items() ^ held.items())[0][0]
