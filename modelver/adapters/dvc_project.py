@@ -207,7 +207,8 @@ def _dvc(root: Path, verb: str, targets: Sequence[str]) -> None:
     # The stages call `modelver`: the one that runs now comes first.
     env["PATH"] = str(Path(sys.executable).parent) + os.pathsep + env.get("PATH", "")
     command = [sys.executable, "-P", "-m", "dvc", verb, *targets]
-    done = subprocess.run(command, cwd=root, env=env, stdout=sys.stderr, check=False)
+    # by its number: what a notebook puts in the place of sys.stderr has no file
+    done = subprocess.run(command, cwd=root, env=env, stdout=2, check=False)
     if done.returncode != 0:
         raise ExternalFailure(f"dvc {verb} {' '.join(targets)} ended with status {done.returncode}")
 
