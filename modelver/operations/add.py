@@ -158,6 +158,8 @@ class _Adding:
         if request.framework:
             find(request.framework, request.path)
             return "pipeline"
+        if self._is_tracked_there():
+            return "plain"
         if request.path.exists() and detect(request.path) != "other":
             return "ingested"
         if request.path.is_dir():
@@ -168,14 +170,24 @@ class _Adding:
             return "plain"
         return "pipeline"
 
+    def _is_tracked_there(self) -> bool:
+        """Whether the model is declared as what lies at this very path: so it was wanted, and so it stays."""
+        if self.new:
+            return False
+        facts = collect(self.project.worktree, self.request.name)
+        there = os.path.realpath(self.root / facts.path)
+        return facts.kind == "plain" and os.path.realpath(self.request.path) == there
+
     def _refuse_change_of_kind(self, kind: Kind) -> None:
         if self.new:
             return
         facts = collect(self.project.worktree, self.request.name)
         if facts.kind != kind:
+            other = "give it another name, or remove the model's entry from dvc.yaml and its folder first"
+            again = _command("modelver", "add", self.request.name, self.request.path, "--plain")
             raise Refused(
                 f"model {self.request.name!r} is {facts.kind}, and {self.request.path} would make it {kind}",
-                hint="give it another name, or remove the model's entry from dvc.yaml and its folder first",
+                hint=f"{again}   (tracks it as it lies; or {other})" if facts.kind == "plain" else other,
             )
 
     def _pipeline(self) -> AddResult:

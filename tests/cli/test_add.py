@@ -1,6 +1,8 @@
 """`modelver add`: the three ways in, and what it refuses."""
 
+import json
 import os
+import pickle
 
 import pytest
 
@@ -129,3 +131,40 @@ def test_a_link_that_stays_in_its_folder_or_leads_into_the_cache(model_repo):
     model_repo.mv("add", "x", "llm")
     assert first.is_symlink()
     assert model_repo.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("name", ["x.onnx", "x.safetensors", "x.pkl"])
+def test_what_was_added_plain_stays_plain_and_the_hints_bring_its_next_version(empty_repo, name):
+    """Also a file that would be split or exported, were it new."""
+
+    def make(seed):
+        path = empty_repo.root / name
+        path.unlink(missing_ok=True)
+        if name == "x.pkl":
+            path.write_bytes(pickle.dumps({"seed": seed}))
+        else:
+            (models.onnx if name == "x.onnx" else models.safetensors)(path, seed)
+
+    make(1)
+    empty_repo.mv("add", "raw", name, "--plain")
+    empty_repo.commit("raw")
+    empty_repo.mv("tag", "raw")
+    make(2)
+    new = (empty_repo.root / name).read_bytes()
+    empty_repo.mend(empty_repo.refused("tag", "raw"))
+    empty_repo.mv("tag", "raw")
+    listed = (empty_repo.root / "models/raw/files.jsonl").read_text().splitlines()
+    assert [json.loads(line)["path"] for line in listed] == [name]
+    empty_repo.git("checkout", "-q", "raw@v1.0.0")
+    assert (empty_repo.root / name).read_bytes() != new
+    empty_repo.git("checkout", "-q", "raw@v1.0.1")
+    assert (empty_repo.root / name).read_bytes() == new
+
+
+def test_a_plain_model_that_comes_from_elsewhere_is_told_how_to_stay_plain(empty_repo):
+    models.onnx(empty_repo.root / "x.onnx", 1)
+    models.onnx(empty_repo.root / "y.onnx", 2)
+    empty_repo.mv("add", "raw", "x.onnx", "--plain")
+    done = empty_repo.refused("add", "raw", "y.onnx")
+    empty_repo.mend(done)
+    assert (empty_repo.root / "y.onnx.dvc").exists()
