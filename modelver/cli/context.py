@@ -147,10 +147,12 @@ def size(count: float) -> str:
 
 def report(messages: Iterable[tuple[str, str, str]]) -> None:
     """Errors and warnings with their hints, to standard error."""
+    from modelver.cli.hints import for_here
+
     for level, message, hint in messages:
         say(f"{level}: {message}")
         if hint:
-            say(f"hint: {hint}")
+            say(f"hint: {for_here(hint)}")
 
 
 class Progress:

@@ -148,11 +148,12 @@ def run(arguments: list[str]) -> int:
 
 def _report(message: str, hint: str) -> None:
     from modelver.cli.context import colours, say
+    from modelver.cli.hints import for_here
 
     on, off = ("\x1b[31m", "\x1b[0m") if colours(sys.stderr) else ("", "")
     say(f"{on}error:{off} {_plain(message)}")
     if hint:
-        say(f"hint: {_plain(hint)}")
+        say(f"hint: {_plain(for_here(hint))}")
 
 
 def _plain(text: str) -> str:
