@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from modelver.adapters.dvc import DvcRemote
+from modelver.adapters.dvc.local_url import folder_meant
+from modelver.adapters.dvc.settings import RemoteUrl
 from modelver.adapters.git import run_git
 from modelver.adapters.git.patience import TALK_TIMEOUT, patience
 from modelver.adapters.git.remotes import GitRemote
@@ -15,6 +17,7 @@ from modelver.errors import ExternalFailure, ModelverError, Refused
 from modelver.operations.doctor import Problem, Scene
 from modelver.operations.plain_lines import plain_lines
 
+_MISREAD = "which DVC takes for a folder"
 _UNREACHABLE = "nobody can push or get weights until it answers"
 
 
@@ -23,18 +26,32 @@ def relative_remotes(scene: Scene) -> Iterator[Problem]:
     if not scene.has_dvc:
         return
     for remote in scene.settings.remotes():
-        if remote.path is None:
+        if remote.path is None or folder_meant(remote.url) is not None:
             continue
-        option = "" if remote.level == "repo" else f" --{remote.level}"
         yield Problem(
             "relative-remote",
             f"DVC remote {remote.name} is the relative folder {remote.url}",
             "DVC 3.67 takes it from the file system's root as soon as it reads another commit's configuration, so "
             "`dvc push --all-tags` fills another folder",
-            f"dvc remote modify{option} {shlex.quote(remote.name)} url {shlex.quote(str(remote.path))}",
+            _new_url(remote, str(remote.path)),
             partial(scene.settings.set_remote_url, remote.level, remote.name, str(remote.path)),
             level="warning",
         )
+
+
+def misread_remotes(scene: Scene) -> Iterator[Problem]:
+    """Remotes of which DVC makes a folder below the current one."""
+    if not scene.has_dvc:
+        return
+    for remote in scene.settings.remotes():
+        meant = folder_meant(remote.url)
+        if meant is not None:
+            yield Problem(
+                "remote-url",
+                f"DVC remote {remote.name} is at {remote.url}, {_MISREAD} below the current one",
+                "what `dvc push` puts there is in a folder that nobody else looks into",
+                _new_url(remote, meant),
+            )
 
 
 def plain_http(scene: Scene) -> Iterator[Problem]:
@@ -66,7 +83,8 @@ def dvc_remote(scene: Scene) -> Iterator[Problem]:
     try:
         DvcRemote.open(scene.root, plain_http=plain_lines(scene.git, scene.plain_http)).probe()
     except Refused as refusal:
-        if "not encrypted" not in refusal.message and ("no DVC remote" not in refusal.message or _published(scene)):
+        known = any(words in refusal.message for words in ("not encrypted", _MISREAD))  # told of above
+        if not known and ("no DVC remote" not in refusal.message or _published(scene)):
             yield Problem("dvc-remote", refusal.message, _UNREACHABLE, refusal.hint)
     except ExternalFailure as failure:
         yield Problem("dvc-remote", failure.message, _UNREACHABLE, failure.hint)
@@ -111,7 +129,12 @@ def git_remote(scene: Scene) -> Iterator[Problem]:
         )
 
 
-CHECKS = (relative_remotes, plain_http, dvc_remote, git_remote)
+CHECKS = (relative_remotes, misread_remotes, plain_http, dvc_remote, git_remote)
+
+
+def _new_url(remote: RemoteUrl, url: str) -> str:
+    option = [] if remote.level == "repo" else [f"--{remote.level}"]
+    return shlex.join(["dvc", "remote", "modify", *option, remote.name, "url", url])
 
 
 def _published(scene: Scene) -> bool:

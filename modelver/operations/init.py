@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelver.adapters import dvc_project, yaml
+from modelver.adapters.dvc.local_url import folder_meant
 from modelver.adapters.dvc.settings import DvcSettings
 from modelver.adapters.git import GitRepository, run_git
 from modelver.core import starter
@@ -36,13 +37,14 @@ def init(path: Path, *, remote: str | None = None, ci: str | None = None, dry_ru
     Raises:
         InvalidInput: there is no such CI.
         Refused: Git's object ids are of SHA-256, DVC is set up in a folder above or below, a stage of the user's has a
-            name that modelver needs, the workflow was changed by hand, or the remote's URL holds a password, or its
-            name stands for another URL.
+            name that modelver needs, the workflow was changed by hand, or the remote's URL holds a password, is no
+            address to DVC, or its name stands for another URL.
         ExternalFailure: Git or DVC failed.
     """
     done: list[str] = []
     if remote:
         _refuse_password(remote)
+        _refuse_file_url(remote)
         remote = _absolute(path, remote)
         _refuse_letters(remote)
     git = _git(path, done, dry_run)
@@ -121,6 +123,16 @@ def _refuse_password(remote: str) -> None:
             f"{scheme}***@{rest} holds a password, and .dvc/config, where it would stand, is committed",
             hint=f"modelver init --remote {shlex.quote(scheme + user + '@' + rest)} && "
             "dvc remote modify --local storage password PASSWORD",
+        )
+
+
+def _refuse_file_url(remote: str) -> None:
+    """DVC would make a folder called ``file:`` below the current one, and fill that."""
+    meant = folder_meant(remote)
+    if meant is not None:
+        raise Refused(
+            f"{remote} is no address to DVC, which would take it for a folder below the current one",
+            hint=shlex.join(["modelver", "init", "--remote", meant]),
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from modelver.adapters.dvc.cloud import CloudStore
 from modelver.adapters.dvc.destination import addresses, refuse_unencrypted
 from modelver.adapters.dvc.explain import storage_errors
+from modelver.adapters.dvc.local_url import refuse_misread
 from modelver.adapters.dvc.s3 import S3Store
 from modelver.adapters.dvc.secrets import secret_values, storage_identity, without_secrets
 from modelver.adapters.dvc.stores import FolderStore, Store
@@ -90,7 +91,8 @@ class DvcRemote:
                 else to these hosts (``HOST``, ``HOST:PORT``) or URLs.
 
         Raises:
-            Refused: there is no such remote, or its line is not encrypted.
+            Refused: there is no such remote, its line is not encrypted, or it is a folder by a URL that DVC takes for
+                another folder.
             InvalidInput: DVC's configuration is broken.
             ExternalFailure: what DVC needs for this kind of storage is not installed.
         """
@@ -100,7 +102,13 @@ class DvcRemote:
             config = Config(dvc_dir=str(root / ".dvc"))
         except (ConfigError, ValueError) as error:
             raise InvalidInput(f"DVC's configuration can't be read: {without_secrets(str(error))}") from None
-        return cls.configured(config, name, plain_http=plain_http)
+
+        def option(remote: str) -> str:
+            levels = ("local", "repo", "global", "system")
+            level = next((one for one in levels if config.load_one(one)["remote"].get(remote, {}).get("url")), "repo")
+            return "" if level == "repo" else f"--{level}"
+
+        return cls.configured(config, name, plain_http=plain_http, option=option)
 
     @classmethod
     def configured(
@@ -110,8 +118,16 @@ class DvcRemote:
         *,
         plain_http: bool | Collection[str] = False,
         remark: str = "",
+        option: Callable[[str], str] = lambda _: "",
     ) -> "DvcRemote":
-        """As `open`, of a configuration that was read and validated; ``remark`` is told with what goes wrong."""
+        """As `open`, of a configuration that was read and validated.
+
+        Args:
+            config: it.
+            name, plain_http: as `open`.
+            remark: is told with what goes wrong.
+            option: what `dvc remote modify` must be told to change the file in which a remote's URL stands.
+        """
         chosen, kind, settings, path = _settings(config, name)
         secrets = frozenset(secret_values(settings))
         if settings.get("worktree") or settings.get("version_aware"):
@@ -120,6 +136,7 @@ class DvcRemote:
                 hint=f"dvc remote modify {chosen} worktree false && dvc remote modify {chosen} version_aware false",
             )
         if kind.protocol == "local":
+            refuse_misread(chosen.lower(), config["remote"], path, option)
             return cls(chosen, FolderStore(Path(path)))
         refuse_unencrypted(chosen, addresses(kind.protocol, settings, path, os.environ), plain_http)
         store: Store
