@@ -183,7 +183,7 @@ def store(
         )
     sources = [local for _, local in pairs if local.usable]
     again = [] if dry_run else _send(remote, sources, memory, jobs, bars)
-    read = [finding for finding in (*findings, *again) if finding.read or finding.state == "unread"]
+    read = [finding for finding in (*findings, *again) if finding.read is not None or finding.state == "unread"]
     return Storing(
         remote=remote.name,
         objects=len(wanted.needed),
@@ -191,8 +191,8 @@ def store(
         uploaded_bytes=sum(local.size for local in sources),
         replaced=sum(found.state == "wrong" and local.usable for found, local in pairs),
         read=len(read),
-        read_bytes=sum(finding.read for finding in read),
-        trusted=sum(finding.state == "right" and not finding.read for finding in findings),
+        read_bytes=sum(finding.read or 0 for finding in read),
+        trusted=sum(finding.state == "right" and finding.read is None for finding in findings),
         missing=tuple(missing),
     )
 

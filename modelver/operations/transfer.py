@@ -48,13 +48,13 @@ class Finding:
         needed: the object.
         state: ``right``, ``missing``, ``wrong``, or ``unread`` where it is there in the right size and was not read.
         why: what is wrong, in words; empty where nothing is.
-        read: bytes that were read back; 0 where its digests are remembered.
+        read: bytes that were read back; None where none were: its digests are remembered, or it is not there.
     """
 
     needed: Needed
     state: State
     why: str = ""
-    read: int = 0
+    read: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
