@@ -52,17 +52,27 @@ def push_target(git: GitRepository, remote: str | None, *, plain_http: bool = Fa
         plain_http: let it go over the line unencrypted, beyond this machine.
 
     Raises:
-        Refused: there is no Git remote, or the line to it is not encrypted.
+        Refused: there is no Git remote, none of several is the one to push to, or the line to it is not encrypted.
         ExternalFailure: Git failed, or ``remote`` looks like an option.
     """
     chosen = GitRemote(remote) if remote else git.default_remote()
     if chosen is None:
-        raise Refused("there is no Git remote to push to", hint="git remote add origin URL")
+        raise _no_remote(git.text("remote").splitlines())
     address = push_address(git.root, chosen.name)
     if not plain_http:
         refuse_plain_http(chosen, push_urls(git.root, chosen))
     branch, left = _branch(git, chosen)
     return Target(chosen, address, branch, left)
+
+
+def _no_remote(names: Sequence[str]) -> Refused:
+    if not names:
+        return Refused("there is no Git remote to push to", hint="git remote add origin URL")
+    first = shlex.quote(names[0])
+    return Refused(
+        f"there are {len(names)} Git remotes ({', '.join(map(printable, names))}), and nothing says which to push to",
+        hint=f"modelver push --remote {first}   (or, for good: git config remote.pushDefault {first})",
+    )
 
 
 def _branch(git: GitRepository, remote: GitRemote) -> tuple[str | None, str]:

@@ -147,6 +147,25 @@ def test_what_was_read_back_is_not_read_again_unless_full(box, hub, storage, tmp
     assert "3 objects: 3 read back before and untouched since" in done
 
 
+def test_an_empty_file_counts_as_read_as_any_other_does(empty_repo):
+    with_hub(empty_repo)
+    storage = with_folder(empty_repo)
+    empty_repo.write("in/empty.txt", "")
+    empty_repo.write("in/full.txt", "words\n")
+    empty_repo.mv("add", "m", "in", "--plain")
+    empty_repo.commit("m")
+    empty_repo.mv("tag", "m")
+
+    def counted(*options: str) -> tuple[int, ...]:
+        objects = empty_repo.mv("push", "m@v1", *options, "--format", "json").json()["objects"]
+        return tuple(objects[key] for key in ("objects", "uploaded", "read", "trusted"))
+
+    assert counted() == (3, 3, 3, 0)  # the two files, and the folder's listing
+    assert hashlib.md5(b"").hexdigest() in storage.objects()
+    assert counted() == (3, 0, 0, 3)
+    assert counted("--full") == (3, 0, 3, 0)
+
+
 def test_an_object_that_was_touched_is_read_again(box, hub, storage):
     box.mv("push")
     one = max(storage.objects())
@@ -298,6 +317,17 @@ def test_without_remotes_the_hint_says_what_to_do(tagged_repo, tmp_path):
     box.refused("push", "--remote", "elsewhere", status=3)
     box.refused("push", "--remote=--upload-pack=touch x", status=3)
     assert "'elsewhere'" in box.refused("push", "--dvc-remote", "elsewhere").err
+
+
+def test_several_git_remotes_of_which_none_is_the_one_to_push_to(box, hub, storage):
+    box.git("remote", "rename", "origin", "work")
+    box.git("remote", "add", "backup", "../nowhere.git")
+    box.git("config", "--unset-all", "branch.main.remote", status=None)
+    done = box.refused("push")
+    assert "there are 2 Git remotes (backup, work), and nothing says which to push to" in done.err
+    assert box.hint(done) == "modelver push --remote backup"
+    box.mv("push", "--remote", "work")
+    assert hub.tags() == ["m@v1.0.0"]
 
 
 def test_other_remotes_by_name_and_path(box, hub, storage, tmp_path):
