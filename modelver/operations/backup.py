@@ -336,9 +336,10 @@ def _existing(project: Project, folder: Path) -> BackupManifest | None:
     here = {version.record.object_id for version in project.registry.versions()}
     gone = [version.tag for version in old.versions if version.object not in here]
     if gone:
+        bundle = shlex.quote(str(folder / old.bundle))
         raise Refused(
             f"the backup in {folder} holds versions that this repository does not have: {', '.join(gone[:5])}",
-            hint=f"git fetch {shlex.quote(str(folder / old.bundle))} 'refs/tags/*:refs/tags/*'   (or take another folder)",
+            hint=f"git fetch {bundle} 'refs/tags/*:refs/tags/*'   (or take another folder)",
         )
     return old
 

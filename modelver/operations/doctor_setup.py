@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from modelver.adapters.git import WHOLE_CLONE
 from modelver.core.names import parse_tag
 from modelver.disk import copy_file
 from modelver.operations import hooks
@@ -109,6 +110,17 @@ def shallow(scene: Scene) -> Iterator[Problem]:
         )
 
 
+def lacking(scene: Scene) -> Iterator[Problem]:
+    """A clone without all files of past commits (``git clone --filter``)."""
+    if scene.git.lacks_objects():
+        yield Problem(
+            "partial-clone",
+            "this is a partial clone (--filter) that lacks files of past commits",
+            "versions can't be restored, compared or verified from here, and gc and backup refuse",
+            WHOLE_CLONE,
+        )
+
+
 def tags(scene: Scene) -> Iterator[Problem]:
     """Tags that GTO fails on, or that nobody takes for versions."""
     seen: dict[tuple[str, str], str] = {}
@@ -150,7 +162,7 @@ def object_format(scene: Scene) -> Iterator[Problem]:
         )
 
 
-CHECKS = (object_format, hooks_installed, link_types, linked_weights, worktree_cache, shallow, tags)
+CHECKS = (object_format, hooks_installed, link_types, linked_weights, worktree_cache, shallow, lacking, tags)
 
 
 def _unlink(places: list[Path]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from modelver.adapters.git import GitRepository, run_git
+from modelver.adapters.git import WHOLE_CLONE, GitRepository, run_git
 from modelver.core.retention import Commit
 from modelver.errors import ExternalFailure, Refused
 from modelver.operations.published import FETCHED
@@ -92,13 +92,11 @@ def refuse_cut_history(git: GitRepository) -> None:
         raise Refused("history is cut by info/grafts", hint="git replace --convert-graft-file")
     if (git.config("extensions.refStorage") or "files") != "files":
         raise Refused("the reflogs of this repository are in a format that modelver can't read (reftable)")
-    if git.text("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$", ok=(0, 1)):
-        listed = git.run("rev-list", "--all", "--reflog", "--objects", "--missing=print")
-        if listed.startswith(b"?") or b"\n?" in listed:
-            raise Refused(
-                "this is a partial clone that lacks objects, so what they need can't be known",
-                hint="work in a full clone, or: git fetch --refetch --no-filter",
-            )
+    if git.lacks_objects():
+        raise Refused(
+            "this is a partial clone that lacks objects, so what they need can't be known",
+            hint=f"work in a full clone, or: {WHOLE_CLONE}",
+        )
 
 
 def worktrees(git: GitRepository) -> list[Worktree]:

@@ -324,6 +324,25 @@ def test_a_worktree_without_the_cache(box: Sandbox) -> None:
     assert "worktree-cache" not in find(linked)
 
 
+def test_a_partial_clone(box: Sandbox, tmp_path: Path) -> None:
+    """Whose files of past commits Git would fetch one by one; each command says how it becomes a whole one."""
+    box.change("m", 2)
+    box.commit("2")
+    box.mv("tag", "m")
+    box.git("config", "uploadpack.allowFilter", "true")
+    box.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    box.run("git", "clone", "-q", "--filter=blob:none", f"file://{box.root}", str(tmp_path / "partial"))
+    clone = Sandbox(tmp_path / "partial", box.env)
+    finding = find(clone, "--offline")["partial-clone"]
+    verdict = clone.mv("verify", "m@v1.0.0", status=1)
+    assert finding["hint"] == "git fetch --refetch --no-filter"
+    assert finding["hint"] in verdict.out + verdict.err
+    shown = clone.mv("diff", "v1.0.0", "v1.0.1", status=3)
+    clone.mend(shown)
+    clone.mv("diff", "v1.0.0", "v1.0.1")
+    assert "partial-clone" not in find(clone, "--offline")
+
+
 def test_a_shallow_clone(box: Sandbox, tmp_path: Path) -> None:
     box.git("push", "-q", "--no-verify", "origin", "HEAD:refs/heads/main", "m@v1.0.0")
     box.run("git", "clone", "-q", "--depth", "1", "--no-tags", f"file://{box.root}", str(tmp_path / "ci"))

@@ -8,7 +8,6 @@ from modelver.adapters.git.process import run_git
 from modelver.adapters.git.repository import GitRepository
 from modelver.errors import ExternalFailure, Refused
 
-
 _OTHER_WORKTREES = ("worktrees/", "main-worktree/")
 """What ``--all`` calls the HEADs of the other working trees: their commits come along, and Git fetches no such name."""
 

@@ -55,6 +55,10 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return env
 
 
+WHOLE_CLONE = "git fetch --refetch --no-filter"
+"""Makes a partial clone whole. Git is not let fetch what it lacks one by one, at each look at an old version."""
+
+
 def run_git(
     cwd: Path,
     args: Sequence[str],
@@ -73,6 +77,8 @@ def run_git(
     """
     status, output, errors = git_status(cwd, args, stdin=stdin, env=env, timeout=timeout, inherit=inherit)
     if status not in ok:
+        if b"lazy fetching disabled" in errors:
+            raise ExternalFailure(f"git {_verb(args)} failed: this partial clone lacks an object", hint=WHOLE_CLONE)
         said = told(errors, args).strip()
         lines = [line for line in said.splitlines() if line.strip()][-3:]
         why = "; ".join(lines) or f"exit status {status}"

@@ -159,6 +159,16 @@ class GitRepository:
         """Whether history was cut off when cloning."""
         return (self.common_dir / "shallow").exists()
 
+    def lacks_objects(self) -> bool:
+        """Whether this is a partial clone (``--filter``) that has not all that its history names.
+
+        It asks Git for every object that can be reached, but for clones that are whole by their settings.
+        """
+        if not self.text("config", "--get-regexp", r"^(remote\..*\.promisor|extensions\.partialclone)$", ok=(0, 1)):
+            return False
+        listed = self.run("rev-list", "--all", "--reflog", "--objects", "--missing=print")
+        return listed.startswith(b"?") or b"\n?" in listed
+
     def operation_in_progress(self) -> tuple[str, str] | None:
         """A half-done merge, rebase, …: its name and the command that ends it."""
         for name, (operation, mend) in _IN_PROGRESS.items():

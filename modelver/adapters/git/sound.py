@@ -79,7 +79,8 @@ class SoundCommit:
                 self._git.root, ["cat-file", "--batch"], stdin=request, env={"GIT_NO_REPLACE_OBJECTS": "1"}
             )
         except ExternalFailure as error:
-            raise CheckFailed(f"Git can't read what {self.commit[:12]} holds: {error.message}", hint=_HINT) from None
+            said = f"Git can't read what {self.commit[:12]} holds: {error.message}"
+            raise CheckFailed(said, hint=error.hint or _HINT) from None
         found: list[tuple[bytes, bytes] | None] = []
         position = 0
         for _ in names:
