@@ -82,8 +82,7 @@ def pre_push(git: GitRepository, lines: bytes, remote: str, *, bars: Bars = no_b
         if not wanted.needed:
             continue
         try:
-            to = git.default_remote()
-            refuse_unfindable(git, [version], wanted, storage(), to.name if to else None, plain_http=plain_lines(git))
+            refuse_unfindable(git, [version], wanted, storage(), remote, plain_http=plain_lines(git))
         except Refused as error:
             problems.append((error.message, error.hint))
             continue

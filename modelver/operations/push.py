@@ -142,15 +142,10 @@ def push(
         cache, memory = DvcCache.find(project.root), Remembered(project.git.state_dir)
         tagged = [Tagged(v.tag, v.model, v.record.commit) for v in plan.versions]
         wanted = wanted_by(project.git, tagged, listings_of(cache, lambda: storage), lineage=not weights_only, say=say)
-        try:
-            refuse_unfindable(
-                project.git, tagged, wanted, storage, target.remote.name,
-                plain_http=plain_lines(project.git, plain_http), say=say,
-            )  # fmt: skip
-        except Refused as error:
-            if dvc_remote is None:
-                raise
-            say(f"warning: {error.message}; they will need --dvc-remote {storage.name}")
+        refuse_unfindable(
+            project.git, tagged, wanted, storage, target.remote.name,
+            chosen=dvc_remote is not None, plain_http=plain_lines(project.git, plain_http), say=say,
+        )  # fmt: skip
         look = partial(
             store, storage, wanted, cache, HashCache(project.git.state_dir), memory,
             jobs=jobs, root=project.root, bars=bars,

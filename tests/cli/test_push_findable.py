@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from sandbox import Sandbox
+from storages import ssh_server
 
 
 @pytest.fixture
@@ -44,6 +45,120 @@ def test_a_default_that_only_this_clone_has(hub, by_hand):
     assert published(hub) == []
     hub.mend(done)
     assert len(published(hub)) == 2
+    assert any(got(hub).iterdir())
+
+
+def test_the_remote_that_git_has_at_another_address(hub):
+    """By that name others look where the weights are not, so that to name it again is no way out."""
+    hub.dvc("remote", "modify", "-q", "--local", "storage", "url", str(hub.root.parent / "mine"))
+    hub.mv("tag", "m")
+    done = hub.refused("push")
+    assert f"others look for the weights of m@v1.0.0 on DVC remote storage ({hub.root.parent / 'storage'})" in done.err
+    assert hub.hint(done) == "dvc remote modify --local --unset storage url"
+    assert hub.hint(hub.refused("push", "--dvc-remote", "storage")) == hub.hint(done)
+    assert hub.hint(hub.run("git", "push", "-q", "origin", "m@v1.0.0", status=1)) == hub.hint(done)
+    assert published(hub) == []
+    hub.mend(done)
+    hub.mv("push", "m@v1.0.0")
+    assert any(got(hub).iterdir())
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_an_address_that_was_never_committed(hub, staged):
+    hub.mv("tag", "m")
+    hub.dvc("remote", "modify", "-q", "storage", "url", str(hub.root.parent / "mine"))
+    if staged:
+        hub.git("add", ".dvc/config")
+    done = hub.refused("push")
+    assert hub.refused("push", "--dvc-remote", "storage").err == done.err
+    assert published(hub) == []
+    hub.mend(done)
+    hub.mv("push", "m@v1.0.0")
+    assert any(got(hub).iterdir())
+
+
+def test_a_port_that_only_this_clone_has(hub, tmp_path):
+    """The server runs at the port that this clone has; at the other nobody answers."""
+    with ssh_server(tmp_path) as server:
+        hub.env["HOME"] = str(tmp_path / "home")
+        hub.dvc("remote", "modify", "-q", "storage", "url", "ssh://tester@127.0.0.1/store/x")
+        hub.dvc("remote", "modify", "-q", "storage", "port", "1")
+        hub.commit("over ssh")
+        hub.git("push", "-q")
+        hub.dvc("remote", "modify", "-q", "--local", "storage", "port", str(server.port))
+        hub.dvc("remote", "modify", "-q", "--local", "storage", "keyfile", str(tmp_path / "key"))
+        hub.mv("tag", "m")
+        done = hub.refused("push")
+        assert hub.hint(done) == "dvc remote modify --local --unset storage port"
+        assert hub.refused("push", "--dvc-remote", "storage").err == done.err
+        hub.mend(done)
+        assert "127.0.0.1:1" in hub.mv("push", status=3).err, "this clone looks where the others do"
+    assert published(hub) == []
+
+
+def test_another_remote_that_git_has(hub):
+    """They find it by its name: who names it means it."""
+    hub.dvc("remote", "add", "-q", "other", str(hub.root.parent / "other"))
+    hub.commit("another one")
+    hub.mv("tag", "m")
+    done = hub.mv("push", "--dvc-remote", "other")
+    assert (
+        "warning: by the .dvc/config that Git has, others look for the weights of m@v1.0.0 on DVC remote sto"
+        in done.err
+    )
+    assert "they will need --dvc-remote other" in done.err
+    url = str(hub.root.parent / "hub.git")
+    hub.mv("get", "m@v1.0.0", "--repo", url, "-o", "../got", "--dvc-remote", "other")
+
+    hub.dvc("remote", "modify", "-q", "--local", "other", "url", str(hub.root.parent / "mine"))
+    hub.change("m", 2)
+    hub.commit("two")
+    hub.mv("tag", "m")
+    refused = hub.refused("push", "--dvc-remote", "other")
+    assert f"on DVC remote other ({hub.root.parent / 'other'})" in refused.err
+    hub.mend(refused)
+    hub.mv("push", "--dvc-remote", "other")
+    hub.mv("get", "m@v1.0.1", "--repo", url, "-o", "../got2", "--dvc-remote", "other")
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_storage_that_moved_after_the_tag(hub, by_hand):
+    """`push` moves the branch to the tag's commit alone, which names the old one."""
+    hub.mv("tag", "m")
+    hub.dvc("remote", "modify", "-q", "storage", "url", str(hub.root.parent / "moved"))
+    hub.commit("storage moved")
+    if by_hand:
+        hub.dvc("push", "-q")
+        done = hub.run("git", "push", "-q", "--follow-tags", status=1)
+    else:
+        done = hub.refused("push", "m@v1.0.0")
+    assert hub.hint(done) == "git push --no-follow-tags origin main"
+    assert published(hub) == []
+    hub.mend(done)
+    hub.mv("push", "m@v1.0.0")
+    assert any(got(hub).iterdir())
+
+
+def test_a_storage_that_moved_on_a_branch_that_others_do_not_go_by(hub):
+    """What they go by is at first not even known here."""
+    hub.mv("tag", "m")
+    hub.git("switch", "-q", "-c", "work")
+    hub.dvc("remote", "modify", "-q", "storage", "url", str(hub.root.parent / "moved"))
+    hub.commit("storage moved")
+    other = Sandbox(hub.root.parent / "other", hub.env)
+    hub.run("git", "clone", "-q", str(hub.root.parent / "hub.git"), str(other.root))
+    other.write("more.txt", "more\n")
+    other.commit("more")
+    other.git("push", "-q")
+    for hint in (
+        "git fetch origin main",
+        "git pull --no-rebase origin main",
+        "git push --no-follow-tags origin work:main",
+    ):
+        done = hub.refused("push", "--remote", "origin")
+        assert hub.hint(done) == hint
+        hub.mend(done)
+    hub.mv("push", "--remote", "origin")
     assert any(got(hub).iterdir())
 
 
@@ -89,8 +204,12 @@ def test_an_old_commit_checked_out_publishes_to_no_storage_of_old(hub):
     hub.git("push", "-q")
     hub.mv("tag", "m")
     hub.git("checkout", "-q", "HEAD~1")
-    assert "on DVC remote newer" in hub.refused("push").err
+    done = hub.refused("push")
+    assert "on DVC remote newer" in done.err
     assert published(hub) == []
+    hub.mend(done)
+    hub.mv("push", "m@v1.0.0")
+    assert any(got(hub).iterdir())
 
 
 def test_a_relative_storage_from_a_linked_working_tree(hub):
@@ -104,6 +223,7 @@ def test_a_relative_storage_from_a_linked_working_tree(hub):
     refused = linked.refused("push", "--remote", "origin")
     assert "others look for the weights" in refused.err
     assert not (hub.root / "trees/storage/files").exists()
+    assert linked.hint(refused) == f"cd {hub.root}"
     hub.mv("push", "m@v1.0.0", "--remote", "origin")
     assert len(published(hub)) == 2
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.s3
 MODES = ("503", "reset", "truncate")
 CASES = [(mode, n) for mode in MODES for n in range(1, 21)]
 SAMPLE = [("503", 1), ("reset", 20), ("truncate", 4)]
-HERE = ("--dvc-remote", "storage")
+HERE = ("--dvc-remote", "here")
 """Where this clone is told to push, by `.dvc/config.local`: to another place than others have it from."""
 
 BESIDE = 14
@@ -63,7 +63,7 @@ class Case:
     def use(self, endpoint: str) -> None:
         self.box.write(
             ".dvc/config.local",
-            f"['remote \"storage\"']\n    url = s3://{self.bucket}/case-{self.number}\n    endpointurl = {endpoint}\n",
+            f"['remote \"here\"']\n    url = s3://{self.bucket}/case-{self.number}\n    endpointurl = {endpoint}\n",
         )
 
     def failed(self) -> int:
@@ -104,7 +104,7 @@ def play(case: Case, cases: list[tuple[str, int]]) -> None:
             ended.append((mode, n, done.status, failed, round(time.monotonic() - begin, 1)))
         assert failed >= 2, f"{mode}, every {n}th: of a push so small {failed} requests fail before the tag is out"
         if done.status:
-            assert "error: DVC remote storage" in done.err, done.err
+            assert "error: DVC remote here" in done.err, done.err
         case.check(done.status, storage)
     print(f"{len(cases)} cases: {ended}")
 
@@ -134,7 +134,8 @@ def test_storage_killed_midway(empty_repo: Sandbox, swift, tmp_path: Path) -> No
     wanted = needed(box, "v1.0.0")
     # by a proxy of its own: one that has seen so many failures does not ask the storage again for a minute
     with swift.faulty("faulty_filter:factory", n=0) as way:
-        local = box.write(".dvc/config.local", f"['remote \"storage\"']\n    endpointurl = {way.endpoint}\n")
+        place = f"url = s3://{storage.bucket}/dvc\n    endpointurl = {way.endpoint}"
+        local = box.write(".dvc/config.local", f"['remote \"here\"']\n    {place}\n")
         running = subprocess.Popen(
             [sys.executable, "-P", "-m", "modelver", "push", *HERE, "--jobs", "2"], cwd=box.root, env=box.env,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -152,7 +153,7 @@ def test_storage_killed_midway(empty_repo: Sandbox, swift, tmp_path: Path) -> No
             running.kill()
     local.unlink()
     assert running.returncode == 3, f"{out}\n{err}"
-    assert "error: DVC remote storage" in err
+    assert "error: DVC remote here" in err
     assert hub.refs() == {}
     done = box.mv("push", "--format", "json").json()
     assert 0 < done["objects"]["uploaded"] < len(wanted), "what had been stored is not sent again"

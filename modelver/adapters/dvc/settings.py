@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,13 @@ class DvcSettings:
                 relative = not re.match(r"\w+://", url) and not os.path.isabs(os.path.expanduser(url))  # noqa: PTH111, PTH117
                 path = as_written(file.parent / url) if relative else None
                 yield RemoteUrl(level, name, url, path)
+
+    def of_remote(self, level: str, name: str) -> Mapping[str, Any]:
+        """What one of the files says of a remote; empty where it says nothing."""
+        found: Mapping[str, Any] = next(
+            (v.get("remote", {}).get(name, {}) for at, _, v in self._levels if at == level), {}
+        )
+        return found
 
     def set_link_types(self, level: str, kinds: list[str]) -> None:
         """Write ``cache.type`` into one of the files."""

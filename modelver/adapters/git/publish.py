@@ -70,6 +70,23 @@ def remote_refs(
     return {ref: object_id for object_id, _, ref in (line.partition("\t") for line in lines)}
 
 
+def remote_head(root: Path, address: str, *, timeout: float = 60) -> tuple[str | None, str | None]:
+    """The branch that a remote shows first, its HEAD: full name and commit; None for what there is not.
+
+    Args:
+        root: of the working tree.
+        address: its name, URL or path.
+        timeout: seconds.
+
+    Raises:
+        ExternalFailure: the remote can't be reached within ``timeout`` seconds.
+    """
+    output = run_git(root, ["ls-remote", "--symref", "--", address, "HEAD"], env=patience(root), timeout=timeout)
+    pairs = [line.partition("\t") for line in output.decode("utf-8", "replace").splitlines()]
+    branch = next((what[5:] for what, _, ref in pairs if ref == "HEAD" and what.startswith("ref: refs/heads/")), None)
+    return branch, next((what for what, _, ref in pairs if ref == "HEAD" and not what.startswith("ref: ")), None)
+
+
 def current_branch(root: Path) -> str | None:
     """Full name of the branch that is checked out, None where HEAD is detached; raises as `is_true`."""
     output = run_git(root, ["symbolic-ref", "--quiet", "HEAD"], ok=(0, 1))
