@@ -13,9 +13,9 @@ from modelver.core.refs import near, parse_ref, resolve_version
 from modelver.core.registry import ModelVersion, Registry, build_registry
 from modelver.errors import ExternalFailure, ModelverError, NotFound, Refused
 from modelver.operations.facts import collect
-from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 from modelver.operations.snapshot import CommitSnapshot
+from modelver.operations.whereabouts import HERE, Whereabouts, same_storage
 
 _CONFIG = ".dvc/config"
 
@@ -74,11 +74,36 @@ class LocalSource:
         return self._project.git
 
     def remote(self, version: ModelVersion) -> DvcRemote:
-        """See `Source`."""
-        self._project.require_dvc()
-        return DvcRemote.open(
-            self._project.root, self._remote, plain_http=plain_lines(self._project.git, self._plain_http)
-        )
+        """The one that this clone is set to; where the weights are not there, those that other commits name.
+
+        It is set by what is checked out, which may be of another time than the version. What the user has set for this
+        clone alone, and ``--dvc-remote``, counts for each.
+        """
+        root, seen = self._project.root, list[DvcRemote]()
+        refusal: ModelverError | None = None
+        for spot in Whereabouts(self._project.git, self._plain_http).for_user(version, self._remote):
+            error = spot.error
+            if spot.remote is not None and not any(same_storage(spot.remote, other) for other in seen):
+                seen.append(spot.remote)
+                try:
+                    if _holds(self._project.git, spot.remote, version):
+                        if spot.said_by != HERE:
+                            self.notes.append(f"taken from DVC remote {spot.name}, as {spot.said_by} has it")
+                        return spot.remote
+                except ExternalFailure as failure:
+                    error = failure
+            if spot.said_by in (HERE, version.tag):  # what a branch says of another time is no reason to fail
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
+        if seen:
+            return seen[0]
+        if not (root / ".dvc").is_dir():
+            raise Refused(
+                f"no DVC remote is named here, in {version.tag} or on a branch, so nobody can get the weights",
+                hint="--repo URL, if the versions are published elsewhere",
+            )
+        return DvcRemote.open(root, self._remote)  # says what is missing
 
 
 class ForeignSource:
@@ -119,7 +144,7 @@ class ForeignSource:
         refusal: ModelverError | None = None
         try:
             remote = self._open(data, f"{version.tag}:{_CONFIG}")
-            if self._holds(remote, version):
+            if _holds(self.git(version), remote, version):
                 return remote
         except (ExternalFailure, Refused) as error:
             refusal = error
@@ -129,7 +154,7 @@ class ForeignSource:
             newer = data
         if newer != data:
             other = self._open(newer, f"{self.shown}:{_CONFIG}")
-            if self._holds(other, version):
+            if _holds(self.git(version), other, version):
                 self.notes.append(f"taken from DVC remote {other.name}, which later commits than {version.tag} name")
                 return other
         if refusal is not None:
@@ -146,10 +171,11 @@ class ForeignSource:
             self.notes.append(f"settings of that repository's DVC remotes left out: {', '.join(config.dropped)}")
         return config.open(self._folder / "dvc", self._remote, plain_http=self._plain_http)
 
-    def _holds(self, remote: DvcRemote, version: ModelVersion) -> bool:
-        """Whether the weights are there, as far as one object tells: a folder's listing is stored last."""
-        weights = collect(CommitSnapshot(self.git(version), version.record.commit), version.model).weights
-        return weights is None or remote.stat(weights.md5) is not None
+
+def _holds(git: GitRepository, remote: DvcRemote, version: ModelVersion) -> bool:
+    """Whether the weights are there, as far as one object tells: a folder's listing is stored last."""
+    weights = collect(CommitSnapshot(git, version.record.commit), version.model).weights
+    return weights is None or remote.stat(weights.md5) is not None
 
 
 def open_source(

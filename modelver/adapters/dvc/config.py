@@ -47,7 +47,7 @@ def cache_settings(root: Path) -> CacheSettings:
     """
     if not (root / ".dvc").is_dir():
         raise Refused(f"{root} is not a DVC repository", hint="dvc init")
-    twin = _main_twin(root)
+    twin = main_twin(root)
     local = root / ".dvc" / "config.local"
     if twin is not None and not local.exists():
         local = twin / ".dvc" / "config.local"
@@ -115,7 +115,7 @@ def _user_config() -> Path:
     return Path(folder) / "config"
 
 
-def _main_twin(root: Path) -> Path | None:
+def main_twin(root: Path) -> Path | None:
     """The same folder in the main working tree, where ``root`` lies in a linked one."""
     top = next((p for p in (root, *root.parents) if (p / ".git").exists()), None)
     if top is None or (top / ".git").is_dir():

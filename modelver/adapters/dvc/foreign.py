@@ -2,12 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelver.adapters.dvc.destination import reference
+from modelver.adapters.dvc.destination import Settings, reference
 from modelver.adapters.dvc.joining import joined
 from modelver.adapters.dvc.remote import DvcRemote
 from modelver.adapters.dvc.secrets import without_secrets
@@ -33,6 +33,10 @@ may name a program in its turn, ``keyfile``, …), turn off the checking of cert
 for a password."""
 
 
+Join = Callable[[Mapping[str, Settings]], Mapping[str, Settings]]
+"""Remotes by name, as that repository has them, to those that are opened."""
+
+
 @dataclass(frozen=True, slots=True)
 class ForeignConfig:
     """What is used of a configuration.
@@ -49,13 +53,21 @@ class ForeignConfig:
     relative: Mapping[str, str]
     dropped: tuple[str, ...]
 
-    def open(self, folder: Path, name: str | None = None, *, plain_http: bool | Collection[str] = False) -> DvcRemote:
+    def open(
+        self,
+        folder: Path,
+        name: str | None = None,
+        *,
+        plain_http: bool | Collection[str] = False,
+        local: Join = lambda theirs: theirs,
+    ) -> DvcRemote:
         """The remote, with this configuration and what of the user's own, global one is for the same place (`joined`).
 
         Args:
             folder: a private folder to keep the configuration in; DVC reads files only.
             name: of the remote; None means the default one.
             plain_http: as `DvcRemote.open`.
+            local: adds what the user has set in a clone of that repository (`LocalSettings`).
 
         Raises:
             Refused: there is no such remote, it is relative to a clone, it would have one of the user's own remotes
@@ -76,12 +88,13 @@ class ForeignConfig:
                 "that repository names no default DVC remote", hint="--dvc-remote NAME, one of its own or of yours"
             )
         try:
-            config, left_out = _joined(root, chosen)
+            config, left_out = _joined(root, chosen, local)
             remark = "your own settings of that name are for another address, and were left out" if left_out else ""
             return DvcRemote.configured(config, chosen, plain_http=plain_http, remark=remark)
         except Refused:
-            if chosen in self.relative:
-                raise _relative(chosen, self.relative[chosen]) from None
+            base = _base(chosen, _sections(data, "DVC's configuration"))
+            if base in self.relative:
+                raise _relative(base, self.relative[base]) from None
             raise
 
 
@@ -126,14 +139,22 @@ def _name(title: str) -> str | None:
     return match[1] if match else None
 
 
-def _joined(root: Path, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _base(name: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a remote is below, by ``remote://NAME/path``, down to the one that has an address, or is not among these."""
+    urls = {named: section for title, section in sections.items() if (named := _name(title)) is not None}
+    while name in urls and (below := reference(urls[name])) is not None:
+        name = below
+    return name
+
+
+def _joined(root: Path, name: str, local: Join) -> tuple[dict[str, Any], tuple[str, ...]]:
     """DVC's configuration for opening one remote, and the remotes of which the user's own settings are left out."""
     from dvc.config import Config, ConfigError
 
     try:
         config = Config(dvc_dir=str(root / ".dvc"), validate=False)
         own = config.load_config_to_level("repo")["remote"]  # the system's and the user's
-        remotes, left_out = joined(name, config.load_one("repo")["remote"], own)
+        remotes, left_out = joined(name, local(config.load_one("repo")["remote"]), own)
         return Config.validate({**config, "remote": remotes}), left_out
     except (ConfigError, ValueError) as error:
         raise InvalidInput(f"DVC's configuration can't be read: {without_secrets(str(error))}") from None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelver.adapters.dvc.clone import clone_config
 from modelver.adapters.dvc.cloud import CloudStore
 from modelver.adapters.dvc.destination import addresses, refuse_unencrypted
 from modelver.adapters.dvc.explain import storage_errors
@@ -96,12 +97,7 @@ class DvcRemote:
             InvalidInput: DVC's configuration is broken.
             ExternalFailure: what DVC needs for this kind of storage is not installed.
         """
-        from dvc.config import Config, ConfigError
-
-        try:
-            config = Config(dvc_dir=str(root / ".dvc"))
-        except (ConfigError, ValueError) as error:
-            raise InvalidInput(f"DVC's configuration can't be read: {without_secrets(str(error))}") from None
+        config = clone_config(root)
 
         def option(remote: str) -> str:
             levels = ("local", "repo", "global", "system")
