@@ -72,6 +72,22 @@ def plan_push(
     return PushPlan(tuple(versions), tuple(record for _, record in sorted(tags, key=lambda pair: pair[0])))
 
 
+def without(plan: PushPlan, passed: Collection[ModelVersion]) -> PushPlan:
+    """A plan without versions that can't be published, and without what was decided about them.
+
+    Args:
+        plan: as `plan_push` made it.
+        passed: those versions.
+    """
+    named = [(parse_tag(record.name), record) for record in plan.tags]
+    tags = [
+        record
+        for name, record in named
+        if name is None or not any(_is_about(version, name, record) for version in passed)
+    ]
+    return PushPlan(tuple(version for version in plan.versions if version not in passed), tuple(tags))
+
+
 def overtaken(registry: Registry, there: Mapping[str, str]) -> list[tuple[TagRecord, str]]:
     """The tags here whose place another one has on a Git remote, with the name of that.
 

@@ -16,7 +16,8 @@ from modelver.core.pointers import LockedStage, Out, locked_stages, outs_in
 from modelver.core.refs import near
 from modelver.core.versions import Scheme, parse_scheme
 from modelver.errors import InvalidInput, NotFound
-from modelver.operations.snapshot import CommitSnapshot, Snapshot
+from modelver.operations.nested_lock import nested_out
+from modelver.operations.snapshot import CommitSnapshot, OverlaySnapshot, Snapshot, WorktreeSnapshot
 
 MAX_JSON = 16 << 20
 """Largest JSON document read, in bytes; parsed, brackets take some 25 times as much memory."""
@@ -334,7 +335,9 @@ def _weights(snapshot: Snapshot, path: str, stages: list[LockedStage]) -> Out | 
         for out in stage.outs:
             if out.path == path:
                 return out
-    return None
+    if isinstance(snapshot, WorktreeSnapshot | OverlaySnapshot):
+        return None  # a version to be made says where its weights are from, and the lineage is that of the top's stages
+    return nested_out(snapshot, path)
 
 
 def _json(snapshot: Snapshot, path: str) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from modelver.adapters.git.publish import (
     remote_refs,
 )
 from modelver.core.printable import printable
-from modelver.core.publish import PushPlan, plan_push
+from modelver.core.publish import PushPlan, plan_push, without
 from modelver.core.registry import ModelVersion
 from modelver.disk import HashCache
 from modelver.errors import ExternalFailure, InvalidInput, ModelverError, Refused
@@ -106,7 +106,8 @@ def push(
 
     Args:
         project: the repository.
-        refs: the versions, with what was decided about them; none for all that the Git remote does not have yet.
+        refs: the versions, with what was decided about them; none for all that the Git remote does not have yet, but
+            for those of which no pointer says what their weights are.
         model: what a ref without a name means.
         remote: the Git remote; None for the one that HEAD's branch is pushed to.
         dvc_remote: name of the DVC remote; None for the default one.
@@ -120,8 +121,8 @@ def push(
 
     Raises:
         NotFound, InvalidInput: a ref names no version, or there is no such remote.
-        Refused: the Git remote has another object under a tag's name, weights are nowhere to be found, or the line is
-            not encrypted.
+        Refused: the Git remote has another object under a tag's name, weights are nowhere to be found, others would
+            not find them, or the line is not encrypted.
         CheckFailed: weights are damaged and nobody has better ones.
         ExternalFailure: Git or a remote failed; no tag is on the Git remote that was not there.
 
@@ -135,13 +136,19 @@ def push(
     plan, branches = _plan(project, target, only, every=full)
     look: Callable[..., Storing] | None = None
     storing = None
+    passed: list[ModelVersion] = []
     if plan.versions:
         project.require_dvc()
         storage = DvcRemote.open(project.root, dvc_remote, plain_http=plain_lines(project.git, plain_http))
         storage.probe()
         cache, memory = DvcCache.find(project.root), Remembered(project.git.state_dir)
         tagged = [Tagged(v.tag, v.model, v.record.commit) for v in plan.versions]
-        wanted = wanted_by(project.git, tagged, listings_of(cache, lambda: storage), lineage=not weights_only, say=say)
+        wanted = wanted_by(
+            project.git, tagged, listings_of(cache, lambda: storage),
+            lineage=not weights_only, pass_over=only is None, say=say,
+        )  # fmt: skip
+        passed = [version for version in plan.versions if version.tag in wanted.passed]
+        plan = without(plan, passed)
         refuse_unfindable(
             project.git, tagged, wanted, storage, target.remote.name,
             chosen=dvc_remote is not None, plain_http=plain_lines(project.git, plain_http), say=say,
@@ -154,7 +161,7 @@ def push(
     if dry_run:
         branch = _branch_change(project.git, target, plan, branches, say)
         return _result(target, plan, _changes(plan, branch), storing, dry_run=True)
-    done = _publish(project, target, only, plan, branches, say)
+    done = _publish(project, target, only, passed, plan, branches, say)
     known_tags.published(project.git, [(r.name, r.object_id, r.commit) for r in plan.tags], target.remote.shown)
     if look is not None and done:
         _look_again(look, say)
@@ -242,6 +249,7 @@ def _publish(
     project: Project,
     target: Target,
     only: Collection[ModelVersion] | None,
+    passed: Collection[ModelVersion],
     plan: PushPlan,
     branches: Mapping[str, str],
     say: Say,
@@ -272,7 +280,7 @@ def _publish(
         if contended:
             time.sleep(0.3 * tries)  # another push holds the server's locks
         plan, branches = _plan(project, target, only, every=False)
-        plan = PushPlan(tuple(v for v in plan.versions if v.tag in wanted), plan.tags)
+        plan = without(PushPlan(tuple(v for v in plan.versions if v.tag in wanted), plan.tags), passed)
         changes = _changes(plan, _branch_change(git, target, plan, branches, lambda _: None))
         # an answer that got lost: what is there under our names is ours, or planning would have refused
         done += [c for c in part if c not in changes and (branches.get(c.ref) == c.new or not c.ref.startswith(HEADS))]

@@ -105,7 +105,8 @@ class Plan:
         paths = {path for path in listed if path.startswith(folder + "/") and not path.startswith(foreign)}
         if self._name in model_names(snapshot):
             facts = collect(snapshot, self._name)
-            if facts.weights is not None and facts.weights.pointer != DVC_LOCK:
+            # a lock file speaks of other models' stages, too
+            if facts.weights is not None and facts.weights.pointer.endswith(".dvc"):
                 paths.add(facts.weights.pointer)
         return snapshot.read_many(sorted(paths))
 

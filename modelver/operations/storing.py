@@ -53,11 +53,13 @@ class Wanted:
         needed: each once.
         owner: MD5 → tag of the first version that needs it.
         unlisted: (tag, path) of folders of the lineage whose listing nobody has.
+        passed: tags of the versions that were passed over.
     """
 
     needed: tuple[Needed, ...]
     owner: dict[str, str]
     unlisted: tuple[tuple[str, str], ...]
+    passed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def wanted_by(
     listings: Listings,
     *,
     lineage: bool = True,
+    pass_over: bool = False,
     say: Say = lambda _: None,
 ) -> Wanted:
     """The objects that versions need.
@@ -100,7 +103,8 @@ def wanted_by(
         versions: which.
         listings: as `version_objects`.
         lineage: also what is needed only to make them again.
-        say: told of tags that have nothing to do with DVC.
+        pass_over: versions of which no pointer says what their weights are.
+        say: told of these, and of tags that have nothing to do with DVC.
 
     Raises:
         NotFound: the weights of a version, or their listing, are nowhere; the message names the version.
@@ -110,14 +114,22 @@ def wanted_by(
     found: list[Needed] = []
     owner: dict[str, str] = {}
     unlisted: list[tuple[str, str]] = []
+    passed: list[str] = []
     for version in versions:
         try:
             objects = version_objects(git, version.commit, version.model, listings)
         except NotFound as error:
             why = _untracked(git, version)
-            if why is None:
+            if why is not None:
+                say(f"note: {version.tag}: {why}")
+                continue
+            unknown = _unknown(git, version)
+            if unknown is None:
                 raise NotFound(f"{version.tag}: {error.message}", hint=_elsewhere(version.tag)) from None
-            say(f"note: {version.tag}: {why}")
+            if not pass_over:
+                raise unknown from None
+            say(f"warning: {unknown.message}, so it is passed over")
+            passed.append(version.tag)
             continue
         except ModelverError as error:
             raise type(error)(f"{version.tag}: {error.message}", hint=error.hint) from None
@@ -126,7 +138,7 @@ def wanted_by(
         for item in kept:
             owner.setdefault(item.md5, version.tag)
         unlisted += [(version.tag, path) for path in objects.unlisted if lineage]
-    return Wanted(tuple(distinct(found)), owner, tuple(unlisted))
+    return Wanted(tuple(distinct(found)), owner, tuple(unlisted), tuple(passed))
 
 
 def store(
@@ -285,6 +297,19 @@ def _untracked(git: GitRepository, version: Tagged) -> str | None:
     if facts.weights is None and git.list_files(version.commit, facts.path):
         return f"{facts.path} is in Git itself"
     return None
+
+
+def _unknown(git: GitRepository, version: Tagged) -> NotFound | None:
+    """The error for a version of which no pointer says what its weights are; None where one does."""
+    facts = collect(CommitSnapshot(git, version.commit), version.model)
+    if facts.weights is not None:
+        return None
+    path, model = printable(facts.path), shlex.quote(version.model)
+    return NotFound(
+        f"{version.tag}: no pointer of DVC's at {version.commit[:12]} says what {path} is (neither {path}.dvc nor a "
+        "dvc.lock in a folder around it; one of a whole folder is none)",
+        hint=f"modelver add {model} PATH   (outside of tracked folders; then commit, and modelver tag {model})",
+    )
 
 
 def _few(paths: Sequence[str]) -> str:
