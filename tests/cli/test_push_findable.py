@@ -244,3 +244,32 @@ def test_a_storage_that_is_not_mounted_is_not_made_anew(hub):
     (hub.root.parent / "away").rename(storage)
     hub.mv("push")
     assert len(published(hub)) == 4
+
+
+def test_a_git_remote_whose_head_names_no_branch(hub):
+    """Whoever has no clone goes by nothing there but the version's own commit."""
+    server = Sandbox(hub.root.parent / "hub.git", hub.env)
+    server.git("symbolic-ref", "HEAD", "refs/heads/master")
+    hub.mv("tag", "m")
+    hub.dvc("remote", "modify", "-q", "storage", "url", str(hub.root.parent / "moved"))
+    hub.commit("storage moved")
+    hub.mend(hub.refused("push"))
+    done = hub.refused("push")
+    assert hub.hint(done) == "git symbolic-ref HEAD refs/heads/main"
+    server.mend(done)
+    hub.mv("push")
+    assert any(got(hub).iterdir())
+
+
+def test_a_remote_that_git_has_and_does_not_name_as_the_default(hub):
+    hub.dvc("config", "-q", "--unset", "core.remote")
+    hub.commit("no default")
+    hub.git("push", "-q")
+    hub.dvc("remote", "default", "-q", "--local", "storage")
+    hub.mv("tag", "m")
+    done = hub.refused("push")
+    assert "names no default DVC remote" in done.err
+    assert hub.hint(done).startswith("dvc remote default storage && git add .dvc/config && git commit ")
+    hub.mend(done)
+    hub.mv("push")
+    assert any(got(hub).iterdir())
