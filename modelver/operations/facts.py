@@ -81,7 +81,7 @@ def model_names(snapshot: Snapshot) -> list[str]:
     Raises:
         InvalidInput: ``dvc.yaml`` can't be read.
     """
-    return sorted(name for name in _artifacts(snapshot) if isinstance(name, str) and is_model_name(name))
+    return sorted(name for name in _artifacts(snapshot) if is_model_name(name))
 
 
 def parsed(snapshot: Snapshot, path: str) -> dict[str, Any]:
@@ -315,7 +315,7 @@ def _artifacts(snapshot: Snapshot) -> dict[str, Any]:
     section = parsed(snapshot, DVC_YAML).get("artifacts") or {}
     if not isinstance(section, dict):
         raise _expected_mapping(snapshot, DVC_YAML, "artifacts", section)
-    return section
+    return {name: entry for name, entry in section.items() if isinstance(name, str)}  # `null:` names nothing
 
 
 def _artifact(name: str, entry: object) -> tuple[str, str | None]:
