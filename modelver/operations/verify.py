@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from modelver.adapters.dvc import DvcRemote
 from modelver.adapters.git.signature import Signature, signature_of
 from modelver.adapters.git.sound import SoundCommit
 from modelver.core.names import TagName, check_model_name, shown
@@ -17,13 +16,13 @@ from modelver.core.verify import Problem, TagObject, judge_signature, judge_sign
 from modelver.errors import CheckFailed, InvalidInput, NotFound
 from modelver.operations import known_tags
 from modelver.operations.objects import listings_of, version_objects
-from modelver.operations.plain_lines import plain_lines
 from modelver.operations.project import Project
 from modelver.operations.promote import published_version
 from modelver.operations.transfer import Bars, no_bars
 from modelver.operations.verify_files import Files, judge_files
+from modelver.operations.verify_places import Storages
 from modelver.operations.verify_tags import TagRef, TagRefs, judge_decision, signers_wanted, tag_refs
-from modelver.operations.verify_weights import LocalObjects, RemoteObjects, judge_objects
+from modelver.operations.verify_weights import LocalObjects, judge_local
 
 
 @dataclass(frozen=True)
@@ -158,17 +157,15 @@ def verify(project: Project, request: VerifyRequest, *, bars: Bars = no_bars) ->
     names = _pick(project, refs, request)
     remote = None
     if request.remote:
-        opened = DvcRemote.open(
-            project.root, request.dvc_remote, plain_http=plain_lines(project.git, request.plain_http)
-        )
-        opened.probe()
-        remote = RemoteObjects(opened, project, full=request.full, bars=bars)
+        remote = Storages(project, request.dvc_remote, full=request.full, plain_http=request.plain_http, bars=bars)
     with bars(f"verifying {len(names)} tags", 0) as tick:
         job = _Job(project, request, refs, LocalObjects(project, full=request.full, tick=tick), remote)
         verdicts = []
         for name in names:
             verdicts.append(job.judge(name))
             tick(0)  # shows that it goes on, where nothing had to be hashed
+    if remote is not None:
+        remote.refuse_unasked()
     known_tags.remember(project.git, refs.worth_noting([v.tag for v in verdicts if _as_made(v)]))
     versions = tuple(v for v in verdicts if refs.parsed[v.tag].action == "register")
     decisions = tuple(v for v in verdicts if refs.parsed[v.tag].action != "register")
@@ -267,14 +264,13 @@ class _Job:
     """Judges tags one after another; what versions share is looked at once."""
 
     def __init__(
-        self, project: Project, request: VerifyRequest, refs: TagRefs, local: LocalObjects, remote: RemoteObjects | None
+        self, project: Project, request: VerifyRequest, refs: TagRefs, local: LocalObjects, remote: Storages | None
     ) -> None:
         self.project = project
         self.request = request
         self.refs = refs
         self.local = local
         self.remote = remote
-        self.listings = listings_of(local.cache, lambda: None if remote is None else remote.remote)
         self.versions = {version.tag: version for version in project.registry.versions()}
         self.by_commit: dict[str, dict[str, str]] = {}
         for version in self.versions.values():
@@ -321,14 +317,17 @@ class _Job:
         facts = found.facts
         if facts is None or facts.weights is None:
             return {}
-        git = self.project.git
+        git, cache, remote = self.project.git, self.local.cache, self.remote
+        listings = listings_of(cache) if remote is None else remote.listings(version, cache)
         try:
-            needed = version_objects(git, version.record.commit, version.model, self.listings, sound).restoring()
+            needed = version_objects(git, version.record.commit, version.model, listings, sound).restoring()
         except (NotFound, InvalidInput, CheckFailed) as error:
-            hint = error.hint if self.remote else f"modelver verify {shlex.quote(version.tag)} --remote"
+            hint = error.hint if remote else f"modelver verify {shlex.quote(version.tag)} --remote"
             found.add([Problem("missing", facts.path, error.message, hint)])
             return {}
-        problems = judge_objects(version.tag, needed, self.local, self.remote)
+        problems = judge_local(version.tag, needed, self.local, all_here=remote is None)
+        if remote is not None:
+            problems += remote.judge(version, needed, self.local, notes)
         found.add(problems)
         raw = sound.read(facts.layout.tensors)
         if raw is not None and not any(problem.kind == "weights" for problem in problems):
@@ -337,7 +336,7 @@ class _Job:
                 notes.append(f"{facts.layout.tensors} was not compared with the weights: they are not on this machine")
             found.add(measured or [])
         here = sum(not self.local.missing(item) for item in needed)
-        return {"local": here} if self.remote is None else {"local": here, "remote": len(needed)}
+        return {"local": here} if remote is None else {"local": here, "remote": len(needed)}
 
     def _weights_signature(self, found: Files) -> None:
         signature, key = self.request.weights_signature, self.request.public_key

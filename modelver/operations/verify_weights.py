@@ -164,13 +164,8 @@ class RemoteObjects:
         return [self._known[_key(item)] for item in needed]
 
 
-def judge_objects(
-    tag: str, needed: Sequence[Needed], local: LocalObjects, remote: RemoteObjects | None
-) -> list[Problem]:
-    """Whether each object that restores a version is where it must be, and right.
-
-    Without a remote an object must be on this machine. With one it must be there, whatever is on this machine.
-    """
+def judge_local(tag: str, needed: Sequence[Needed], local: LocalObjects, *, all_here: bool) -> list[Problem]:
+    """Whether each object that is on this machine is right; with ``all_here`` also whether none is missing."""
     problems: list[Problem] = []
     absent: list[Needed] = []
     for item in needed:
@@ -180,8 +175,14 @@ def judge_objects(
         fault = local.fault(item)
         if fault:
             problems.append(_damaged(item, fault, local.path(item.md5)))
-    if remote is None:
-        return problems + _not_here(tag, absent, sum(item.content is None for item in needed))
+    if all_here:
+        problems += _not_here(tag, absent, sum(item.content is None for item in needed))
+    return problems
+
+
+def judge_stored(tag: str, needed: Sequence[Needed], local: LocalObjects, remote: RemoteObjects) -> list[Problem]:
+    """Whether each object that restores a version is on a remote, and right, whatever is on this machine."""
+    problems: list[Problem] = []
     where = remote.remote.name
     for finding in remote.look(needed):
         item = finding.needed

@@ -7,6 +7,7 @@ later, is known to other commits only.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from modelver.adapters.dvc import DvcRemote
@@ -106,7 +107,7 @@ class Whereabouts:
         Credentials of this clone's user are lent where they are meant for the same address.
         """
         found = []
-        first, _ = self._branches()
+        first, _ = self._first
         for words, commit in ((version.tag, version.record.commit), ("the branch that others see first", first)):
             if commit is not None and (spot := self._at(self._config(commit), None, words, own=False)) is not None:
                 found.append(spot)
@@ -119,6 +120,10 @@ class Whereabouts:
             return None
         return self._at(self._config(head.commit), None, "this branch", own=False)
 
+    def readdressed(self, name: str) -> bool:
+        """Whether ``.dvc/config.local`` gives the remote of that name another URL."""
+        return bool(self._local.remotes.get(name, {}).get("url"))
+
     @property
     def _local(self) -> LocalSettings:
         if self._own is None:
@@ -128,7 +133,7 @@ class Whereabouts:
     def _told(self, version: ModelVersion) -> Iterator[tuple[str, str]]:
         """Commits that may know, and how to call them."""
         yield version.tag, version.record.commit
-        first, name = self._branches()
+        first, name = self._first
         if first is not None:
             yield name, first
         listed = self._git.text(
@@ -139,7 +144,8 @@ class Whereabouts:
             commit, _, name = line.partition(" ")
             yield f"branch {name}", commit
 
-    def _branches(self) -> tuple[str | None, str]:
+    @cached_property
+    def _first(self) -> tuple[str | None, str]:
         """The branch that others see first, as far as it is known here: its commit, and its name."""
         remote = self._git.default_remote()
         if remote is not None:

@@ -6,6 +6,7 @@ import shutil
 def test_verify_compares_with_the_tags_where_they_are_pushed(tagged_repo, tmp_path):
     box = tagged_repo
     box.write(".dvc/config", "[core]\n    remote = store\n['remote \"store\"']\n    url = ../../store\n")
+    box.commit("store")
     shutil.copytree(box.root / ".dvc/cache/files", tmp_path / "store/files")
     for name in ("mirror", "hub"):
         box.git("clone", "-q", "--bare", ".", f"../{name}")

@@ -47,11 +47,14 @@ def storage(box: Sandbox, url: object, **settings: str) -> None:
 
 
 @pytest.fixture
-def stored(tagged_repo, tmp_path) -> Sandbox:
+def stored(model_repo, tmp_path) -> Sandbox:
     """v1.0.0 with a DVC remote that holds its weights: DVC lays a folder remote out as its cache."""
-    storage(tagged_repo, tmp_path / "storage")
-    shutil.copytree(tagged_repo.root / ".dvc/cache", tmp_path / "storage")
-    return tagged_repo
+    url = tmp_path / "storage"
+    model_repo.write(".dvc/config", f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {url}\n")
+    model_repo.commit("storage")
+    model_repo.mv("tag", "m")
+    shutil.copytree(model_repo.root / ".dvc/cache", url)
+    return model_repo
 
 
 def test_a_whole_version(tagged_repo):
@@ -176,8 +179,7 @@ def test_each_object_of_the_remote_missing_cut_and_flipped(stored, tmp_path):
 def test_the_hint_mends_the_remote(stored, tmp_path):
     stored.git("init", "-q", "--bare", str(tmp_path / "origin.git"))
     stored.git("remote", "add", "origin", str(tmp_path / "origin.git"))
-    stored.dvc("remote", "add", "-q", "-d", "storage", str(tmp_path / "storage"))
-    stored.commit("storage")
+    stored.git("push", "-q", "origin", "main")
     path = next(p for p in (tmp_path / "storage").rglob("*") if p.is_file())
     flip(path, 3)
     hint = verdict(stored, ok=False, remote=True)["problems"][0]["hint"]
