@@ -224,8 +224,6 @@ def test_the_loser_of_a_race_takes_what_was_published(published, tmp_path):
 
 def test_push_notes_what_others_have(published, tmp_path):
     storage(published, tmp_path)
-    published.dvc("remote", "add", "-d", "-f", "storage", str(tmp_path / "storage"))
-    published.commit("storage")
     published.git("push", "-q", "--no-verify", "origin", "HEAD")
     other = clone(published, tmp_path, "other")
     for box, seed in ((published, 2), (other, 3)):
