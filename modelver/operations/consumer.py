@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Protocol
 
 from modelver.adapters.dvc import DvcCache, DvcRemote
+from modelver.adapters.dvc.config import main_twin
 from modelver.adapters.git import GitRepository
 from modelver.adapters.git.foreign import ForeignRepository
 from modelver.core.names import shown
@@ -165,7 +166,8 @@ class ForeignSource:
         from modelver.adapters.dvc.foreign import foreign_config
 
         top = self._repository.folder
-        base = top / ".dvc" if top is not None and (top / ".dvc").is_dir() else None
+        main = None if top is None else main_twin(top) or top  # relative folders start there for all
+        base = main / ".dvc" if main is not None and (main / ".dvc").is_dir() else None
         config = foreign_config(data, base, where)
         if config.dropped:
             self.notes.append(f"settings of that repository's DVC remotes left out: {', '.join(config.dropped)}")

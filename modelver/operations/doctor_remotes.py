@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from modelver.adapters.dvc import DvcRemote
+from modelver.adapters.dvc.config import main_twin
 from modelver.adapters.dvc.local_url import folder_meant
 from modelver.adapters.dvc.settings import RemoteUrl
 from modelver.adapters.git import run_git
@@ -13,6 +14,7 @@ from modelver.adapters.git.patience import TALK_TIMEOUT, patience
 from modelver.adapters.git.remotes import GitRemote
 from modelver.core.names import parse_tag
 from modelver.core.printable import printable
+from modelver.disk import as_written
 from modelver.errors import ExternalFailure, ModelverError, Refused
 from modelver.operations.doctor import Problem, Scene
 from modelver.operations.plain_lines import plain_lines
@@ -25,16 +27,20 @@ def relative_remotes(scene: Scene) -> Iterator[Problem]:
     """Remotes that are folders relative to the configuration file."""
     if not scene.has_dvc:
         return
+    linked, twin = scene.git.git_dir != scene.git.common_dir, main_twin(scene.root)
     for remote in scene.settings.remotes():
         if remote.path is None or folder_meant(remote.url) is not None:
             continue
+        # the file is the branch's, and others resolve it from a clone: never from where a linked tree happens to lie
+        path = remote.path if twin is None or remote.level != "repo" else as_written(twin / ".dvc" / remote.url)
         yield Problem(
             "relative-remote",
             f"DVC remote {remote.name} is the relative folder {remote.url}",
             "DVC 3.67 takes it from the file system's root as soon as it reads another commit's configuration, so "
-            "`dvc push --all-tags` fills another folder",
-            _new_url(remote, str(remote.path)),
-            partial(scene.settings.set_remote_url, remote.level, remote.name, str(remote.path)),
+            "`dvc push --all-tags` fills another folder"
+            + ("" if not linked else "; and from a linked working tree it may lead elsewhere"),
+            _new_url(remote, str(path)),
+            None if linked else partial(scene.settings.set_remote_url, remote.level, remote.name, str(path)),
             level="warning",
         )
 
