@@ -37,7 +37,10 @@ def refusal(git: GitRepository, tag: str, place: Place | None, used: DvcRemote, 
             f"{printable(place.name) or '?'} ({printable(where)}), and they are not there; this clone is set to "
             f"{used.name} ({used.url})"
         )
-    if place is not None and place.name != used.name and not _says(places.default(git.head().commit), used):
+    committed = _says(places.default(git.head().commit), used)
+    if committed:
+        why += f"; the commit that is checked out names {used.url}, and the branch that others go by does not"
+    elif place is not None and place.name != used.name:
         here = _opened(git, place.name, places)
         if here is not None and place.leads_to(here):
             instead = f"modelver push {tag} --dvc-remote {shlex.quote(place.name)}"

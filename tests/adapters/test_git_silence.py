@@ -35,6 +35,7 @@ def soon(monkeypatch) -> None:
 def box(tagged_repo: Sandbox) -> InProcess:
     with_hub(tagged_repo)
     with_folder(tagged_repo)
+    tagged_repo.git("push", "-q", "origin", "main")
     return InProcess(tagged_repo.root, tagged_repo.env)
 
 

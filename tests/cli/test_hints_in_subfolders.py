@@ -31,6 +31,7 @@ def test_an_edit_in_place_is_dropped(tagged_repo: Sandbox, below: InProcess) -> 
 def test_what_the_cache_lost_is_pulled(tagged_repo: Sandbox, below: InProcess) -> None:
     with_hub(tagged_repo)
     with_folder(tagged_repo)
+    tagged_repo.git("push", "-q", "origin", "main")
     tagged_repo.mv("push")
     weights = next((tagged_repo.root / "models/m/weights").glob("*.safetensors"))
     right = weights.read_bytes()

@@ -213,6 +213,7 @@ def test_what_is_not_published_runs_in_no_protected_environment(released, origin
     assert "m@v1.0.1 is not on origin" in refused.err
     assert released.hint(refused) == "modelver push m@v1.0.1"
     with_folder(released)
+    released.git("push", "-q", "origin", "main")
     released.mend(refused)
     assert "refs/tags/m@v1.0.1" in released.git("ls-remote", "origin")
     released.mv("promote", "v1.0.1", "locked", "--reason", "x")

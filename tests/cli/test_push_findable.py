@@ -132,6 +132,8 @@ def test_a_storage_that_moved_after_the_tag(hub, by_hand):
         done = hub.run("git", "push", "-q", "--follow-tags", status=1)
     else:
         done = hub.refused("push", "m@v1.0.0")
+    moved = hub.root.parent / "moved"
+    assert f"the commit that is checked out names {moved}, and the branch that others go by does not" in done.err
     assert hub.hint(done) == "git push --no-follow-tags origin main"
     assert published(hub) == []
     hub.mend(done)

@@ -8,6 +8,7 @@ def test_a_published_version_whose_tag_was_deleted_keeps_its_name(tagged_repo: S
     box = tagged_repo
     with_hub(box)
     with_folder(box)
+    box.git("push", "-q", "origin", "main")
     box.mv("push")
     box.git("tag", "-d", "m@v1.0.0")
     box.git("push", "-q", "origin", ":refs/tags/m@v1.0.0")
@@ -30,6 +31,7 @@ def test_a_tag_that_was_moved_on_the_remote_is_put_back_by_who_has_the_right_one
     box = tagged_repo
     hub = with_hub(box)
     with_folder(box)
+    box.git("push", "-q", "origin", "main")
     box.mv("push")
     right = box.git("rev-parse", "m@v1.0.0")
     box.git("tag", "-a", "-m", "another", "other", "HEAD")

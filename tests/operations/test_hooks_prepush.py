@@ -161,8 +161,10 @@ def test_beside_pre_commit(bare_repo, hub, order):
 
 
 @pytest.fixture
-def place(tagged_repo: Sandbox) -> tuple[Sandbox, Hub, FolderStorage]:
-    return tagged_repo, with_hub(tagged_repo), with_folder(tagged_repo)
+def place(model_repo: Sandbox) -> tuple[Sandbox, Hub, FolderStorage]:
+    found = model_repo, with_hub(model_repo), with_folder(model_repo)
+    model_repo.mv("tag", "m")
+    return found
 
 
 def test_a_plain_push_is_stopped_and_the_hint_mends_it(place):
