@@ -52,6 +52,7 @@ def test_the_hint_names_the_file_and_the_remote_that_the_url_stands_in(hub):
     storage = hub.root.parent / "storage"
     configure(hub, str(storage))
     hub.commit("storage")
+    hub.git("push", "-q", "origin", "main")
     configure(hub, f"file://{storage}", ".dvc/config.local")
     refused = hub.refused("push")
     assert hub.hint(refused) == f"dvc remote modify --local storage url {storage}"

@@ -103,6 +103,7 @@ def test_an_empty_folder_of_variants_is_never_lost(model_repo: Sandbox):
     box.git("remote", "add", "origin", "../origin.git")
     box.dvc("remote", "add", "-q", "-d", "storage", "../storage")
     box.commit("remote")
+    box.git("push", "-q", "origin", "main")
     box.mv("push")
     box.mv("verify", "--all", "--remote", "--full")
     assert (box.root.parent / "storage/files/md5" / listing.parent.name / listing.name).read_bytes() == b"[]"
