@@ -62,7 +62,7 @@ def test_the_hint_names_the_file_and_the_remote_that_the_url_stands_in(hub):
     configure(hub, "remote://base/sub", ".dvc/config.local")
     with (hub.root / ".dvc/config").open("a") as file:
         file.write(f"['remote \"base\"']\n    url = file://{storage}\n")
-    assert hub.hint(hub.refused("verify", "--remote")) == f"dvc remote modify base url {storage}"
+    assert hub.hint(hub.refused("push", "--full")) == f"dvc remote modify base url {storage}"
 
 
 def test_the_hook_stops_a_push_by_hand(hub):
