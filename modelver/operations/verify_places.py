@@ -64,12 +64,14 @@ class Storages:
         """Looks folders' listings up in the cache, then on each of the remotes."""
 
         def look_up(md5: str) -> list[tuple[str, str]]:
-            for remote in [None, *self._remotes(version)]:
+            first: ModelverError | None = self._why_not
+            for remote in self._remotes(version) or [None]:
                 try:
-                    return listings_of(cache, lambda remote=remote: remote)(md5)  # type: ignore[misc]
+                    return _listings(cache, remote)(md5)
                 except (NotFound, ExternalFailure) as error:
-                    last = error
-            raise self._why_not or last
+                    first = first or error
+            assert first is not None
+            raise first
 
         return look_up
 
@@ -126,8 +128,8 @@ class Storages:
         damaged = [problem for problem in theirs if problem.kind == "weights"]
         return damaged or unasked or [self._elsewhere(tag, spots, used.remote)]
 
-    def _remotes(self, version: ModelVersion) -> list[DvcRemote]:
-        found = [] if self._used is None else [self._used.remote]
+    def _remotes(self, version: ModelVersion) -> list[DvcRemote | None]:
+        found: list[DvcRemote | None] = [] if self._used is None else [self._used.remote]
         if not self._named:
             found += [spot.remote for spot in self._places.for_others(version) if spot.remote is not None]
         return found
@@ -167,6 +169,10 @@ class Storages:
         else:
             hint = commit
         return Problem("missing", tag, f"others look for the weights on DVC remote {_shown(spot)}: {only}", hint)
+
+
+def _listings(cache: DvcCache | None, remote: DvcRemote | None) -> Listings:
+    return listings_of(cache, lambda: remote)
 
 
 def _shown(spot: Spot) -> str:

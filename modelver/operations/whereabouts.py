@@ -5,10 +5,11 @@ later, is known to other commits only.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from modelver.adapters.dvc import DvcRemote
 from modelver.adapters.dvc.clone import LocalSettings, clone_config, local_settings
@@ -145,6 +146,15 @@ class Whereabouts:
             yield f"branch {name}", commit
 
     @cached_property
+    def _meant(self) -> list[dict[str, dict[str, Any]]]:
+        """Remotes that the user's own settings may be meant for: as checked out, and of the newest commit."""
+        file = self._git.root / _CONFIG
+        found = [file.read_bytes() if file.is_file() and not file.is_symlink() else None]
+        first, _ = self._first
+        found += [self._config(first)] if first else []
+        return [foreign_config(data, _main(self._git) / ".dvc", _CONFIG).remotes for data in found]
+
+    @cached_property
     def _first(self) -> tuple[str | None, str]:
         """The branch that others see first, as far as it is known here: its commit, and its name."""
         remote = self._git.default_remote()
@@ -174,7 +184,8 @@ class Whereabouts:
             name = name or config.default
             if name is None:
                 return None
-            join: Callable[..., dict[str, dict[str, object]]] = self._local.over if own else self._local.lent
+            local = self._local
+            join = partial(local.over if own else local.lent, known=self._meant)
             folder = self._git.state_dir / "committed-dvc"
             remote = config.open(folder, name, plain_http=self._plain_http, local=join)
         except ModelverError as error:

@@ -1,13 +1,14 @@
 """The DVC configuration of a clone: its files as DVC joins them, also in a linked working tree, which lacks some."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelver.adapters.dvc.config import main_twin
 from modelver.adapters.dvc.destination import Settings, place
+from modelver.adapters.dvc.joining import Remotes, resolved
 from modelver.adapters.dvc.secrets import without_secrets
 from modelver.disk import as_written
 from modelver.errors import InvalidInput
@@ -27,22 +28,42 @@ class LocalSettings:
     default: str | None
     remotes: Mapping[str, Settings]
 
-    def over(self, theirs: Mapping[str, Settings]) -> dict[str, dict[str, Any]]:
-        """Remotes of another commit as this clone's user has them: what is set here has the last word, as for DVC."""
-        return {name: {**theirs.get(name, {}), **self.remotes.get(name, {})} for name in {*theirs, *self.remotes}}
+    def over(self, theirs: Remotes, known: Sequence[Remotes]) -> dict[str, dict[str, Any]]:
+        """Remotes of another commit as this clone's user has them: what is set here has the last word, as for DVC.
 
-    def lent(self, theirs: Mapping[str, Settings]) -> dict[str, dict[str, Any]]:
-        """Remotes where others have them, with what this clone's user has set to be let in.
-
-        Credentials that are set along with another address are meant for that one, and left out.
+        Args:
+            theirs: of that commit.
+            known: of the commits that the settings were made for; they count only for what is at the same place.
         """
-        found = {name: dict(settings) for name, settings in theirs.items()}
-        for name in theirs.keys() & self.remotes.keys():
-            own = self.remotes[name]
-            moved = {key: own[key] for key in _ADDRESS if key in own}
-            if not moved or (place({**theirs[name], **moved}) or 0) == place(theirs[name]):
-                found[name].update({key: value for key, value in own.items() if key not in _ADDRESS})
-        return found
+        whole = _merged(theirs, self.remotes)
+        return _merged(theirs, {n: s for n, s in self.remotes.items() if self._fits(n, whole, known)})
+
+    def lent(self, theirs: Remotes, known: Sequence[Remotes]) -> dict[str, dict[str, Any]]:
+        """Remotes where others have them, with what this clone's user has set to be let in; arguments as `over`."""
+        keys = {
+            name: {key: value for key, value in own.items() if key not in _ADDRESS}
+            for name, own in self.remotes.items()
+            if name in theirs
+        }
+        whole = _merged(theirs, keys)
+        return _merged(theirs, {n: s for n, s in keys.items() if self._fits(n, whole, known)})
+
+    def _fits(self, name: str, whole: Remotes, known: Sequence[Remotes]) -> bool:
+        """Whether a remote goes where the user's settings of that name go."""
+        there = _server(name, whole)
+        return there is not None and any(_server(name, _merged(one, self.remotes)) == there for one in known)
+
+
+def _merged(one: Remotes, over: Remotes) -> dict[str, dict[str, Any]]:
+    return {name: {**one.get(name, {}), **over.get(name, {})} for name in {*one, *over}}
+
+
+def _server(name: str, remotes: Remotes) -> tuple[object, ...] | None:
+    """Who is spoken to: of S3 the endpoint, whatever the bucket."""
+    settings = resolved(name, remotes)
+    if str(settings.get("url") or "").startswith("s3://"):
+        settings["url"] = "s3://any"
+    return place(settings)
 
 
 def clone_config(root: Path) -> Any:

@@ -53,6 +53,12 @@ class ForeignConfig:
     relative: Mapping[str, str]
     dropped: tuple[str, ...]
 
+    @property
+    def remotes(self) -> dict[str, dict[str, Any]]:
+        """Settings by the remote's name."""
+        sections = _sections(self.text.encode(), "DVC's configuration")
+        return {name: section for title, section in sections.items() if (name := _name(title)) is not None}
+
     def open(
         self,
         folder: Path,
@@ -92,7 +98,7 @@ class ForeignConfig:
             remark = "your own settings of that name are for another address, and were left out" if left_out else ""
             return DvcRemote.configured(config, chosen, plain_http=plain_http, remark=remark)
         except Refused:
-            base = _base(chosen, _sections(data, "DVC's configuration"))
+            base = _base(chosen, self.remotes)
             if base in self.relative:
                 raise _relative(base, self.relative[base]) from None
             raise
@@ -139,10 +145,9 @@ def _name(title: str) -> str | None:
     return match[1] if match else None
 
 
-def _base(name: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
+def _base(name: str, remotes: Mapping[str, Settings]) -> str:
     """What a remote is below, by ``remote://NAME/path``, down to the one that has an address, or is not among these."""
-    urls = {named: section for title, section in sections.items() if (named := _name(title)) is not None}
-    while name in urls and (below := reference(urls[name])) is not None:
+    while name in remotes and (below := reference(remotes[name])) is not None:
         name = below
     return name
 

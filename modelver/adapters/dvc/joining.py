@@ -65,11 +65,11 @@ def _chain(name: str, remotes: Remotes) -> tuple[list[str], str | None]:
 
 def _fits(remotes: Remotes, name: str, own: Remotes, used: list[str]) -> bool:
     """Whether a remote goes where the user's own ones of these names go."""
-    there = place(_resolved(name, remotes))
-    return not used or (there is not None and all(place(_resolved(one, own)) == there for one in used))
+    there = place(resolved(name, remotes))
+    return not used or (there is not None and all(place(resolved(one, own)) == there for one in used))
 
 
-def _resolved(name: str, remotes: Remotes) -> dict[str, Any]:
+def resolved(name: str, remotes: Remotes) -> dict[str, Any]:
     """Settings with those of what they are below, which they overrule, and its URL: ``dvc.fs._resolve_remote_refs``."""
     chain, missing = _chain(name, remotes)
     settings: dict[str, Any] = {}
