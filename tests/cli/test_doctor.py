@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox import InProcess, Sandbox
+from sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def box(healthy_template: Path, tmp_path: Path) -> Sandbox:
     top = tmp_path / "h"
     config = top / "repo" / ".dvc" / "config"
     config.write_text(config.read_text().replace("@STORE@", str(top / "store")))
-    box = InProcess(top / "repo", environment(tmp_path / "home"))
+    box = Sandbox(top / "repo", environment(tmp_path / "home"))
     box.env.pop("CI", None)
     box.git("remote", "add", "origin", f"file://{top}/origin.git")
     box.git("status")
