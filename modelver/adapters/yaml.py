@@ -199,6 +199,8 @@ def edit_bytes(data: bytes, where: str, change: Callable[[Any], None]) -> bytes:
         document = roundtrip.load(text[len(head) :])
         if document is None:
             document, head = {}, text if text.endswith("\n") or not text else text + "\n"
+        if not isinstance(document, dict):  # `&a:` is an anchor here, and there one with an empty key
+            raise InvalidInput(f"{where}: expected a mapping, and not all parsers find one")
         before = copy.deepcopy(document)
         change(document)
         if document == before:
