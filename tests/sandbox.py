@@ -182,9 +182,9 @@ class InProcess(Sandbox):
     """
 
     def mv(self, *args: str, status: int | None = 0, stdin: str = "", **env: str) -> Done:
-        # folder and environment are the whole process's, so one of several threads can't have its own; and who brings
-        # programs along puts in ones that kill who starts them
-        if stdin or "PATH" in env or threading.current_thread() is not threading.main_thread():
+        # folder and environment are the whole process's, so one of several threads can't have its own; who brings
+        # programs along puts in ones that kill who starts them; and modules are looked up once
+        if stdin or {"PATH", "PYTHONPATH"} & env.keys() or threading.current_thread() is not threading.main_thread():
             return super().mv(*args, status=status, stdin=stdin, **env)
         from modelver.cli.main import run
 
